@@ -1,0 +1,241 @@
+"""The training loop: one process, one CPU or GPU, resumable to the bit."""
+
+import csv
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from stereosr_engines.degrade import degrade, modcrop
+from stereosr_engines.errors import StereosrError, UsageError
+from stereosr_engines.metrics import psnr
+from stereosr_export.training.data import Patches, Pictures, Scene
+from stereosr_export.zoo import find
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "mse": F.mse_loss,
+    "charbonnier": lambda a, b: torch.sqrt((a - b) ** 2 + 1e-6).mean(),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """All that decides a run. The defaults are NAFSSR's recipe where it is known to hold in short runs too."""
+
+    model: str
+    scale: int
+    data: str
+    out: str
+    iterations: int = 100_000
+    batch: int = 32
+    patch: tuple[int, int] | None = None  # LR rows x columns; None: the model's own
+    loss: str = "l1"
+    lr: float = 3e-3
+    min_lr: float = 1e-7
+    warmup: int = 200
+    betas: tuple[float, float] = (0.9, 0.9)
+    weight_decay: float = 0.0
+    clip: float = 0.01  # global gradient norm
+    ema: float = 0.999
+    real_share: float = 0.35  # of the samples, from real stereo; the rest are warped photographs
+    seed: int = 10
+    precision: str = "bf16"
+    workers: int = 0
+    validate_every: int = 500
+    init: str | None = None  # weights to start from; tensors of another shape are left as they are
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One line of the log. ``psnr`` is the mean over held-back scenes and both views, where it was measured."""
+
+    iteration: int
+    iterations: int
+    loss: float
+    lr: float
+    seconds: float
+    psnr: float | None
+
+
+def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
+    """Train, going on from ``out/last.pt`` if it is there; gives the best weights, ``out/best.safetensors``.
+
+    Everything random is a function of the seed and the iteration. A run that was killed and started again is the
+    same run; only ``iterations`` may differ between the two, which moves the end of the cosine.
+
+    Raises:
+        UsageError: for a setting that does not exist, or a run folder of another configuration.
+        StereosrError: if the loss is no longer finite.
+    """
+    zoo_model = find(config.model)
+    if config.loss not in LOSSES:
+        raise UsageError(f"no loss named {config.loss!r}; there are {', '.join(LOSSES)}")
+    if config.precision not in ("fp32", "bf16"):
+        raise UsageError(f"precision is fp32 or bf16, not {config.precision!r}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    model = zoo_model.create(config.scale)
+    if config.init:
+        warm_start(model, Path(config.init))
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    state = _State(model, config)
+    if (out / "last.pt").exists():
+        state.load(out / "last.pt")
+    pictures = Pictures.load(Path(config.data))
+    patches = Patches(pictures, config.scale, config.patch or zoo_model.patch, config.real_share, config.seed)
+    loader = DataLoader(
+        patches,
+        batch_size=config.batch,
+        sampler=range(state.iteration * config.batch, config.iterations * config.batch),
+        num_workers=config.workers,
+        pin_memory=device.type == "cuda",
+    )
+    loss_of, mean_loss, count, started = LOSSES[config.loss], torch.zeros((), device=device), 0, time.monotonic()
+    model.train()
+    for lr_patch, hr_patch in loader:
+        lr_patch = lr_patch.to(device, memory_format=torch.channels_last, non_blocking=True)
+        left, right = lr_patch.chunk(2, 1)
+        target = torch.cat(hr_patch.to(device, non_blocking=True).chunk(2, 1))
+        torch.manual_seed(config.seed * 1_000_003 + state.iteration)  # stochastic depth
+        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            output = torch.cat(model(left, right))
+        loss = loss_of(output.float(), target)
+        state.step(loss)
+        mean_loss += loss.detach()
+        count += 1
+        last = state.iteration == config.iterations
+        validate = state.iteration % config.validate_every == 0 or last
+        if state.iteration % 50 == 0 or validate:
+            mean = float(mean_loss) / count
+            if not math.isfinite(mean):
+                raise StereosrError(f"the loss is {mean} at iteration {state.iteration}; lower lr and start again")
+            score = state.validate(pictures.held_back, device) if validate else None
+            if validate:
+                state.save(out, score)
+            lr = state.optimizer.param_groups[0]["lr"]
+            row = Progress(state.iteration, config.iterations, mean, lr, time.monotonic() - started, score)
+            _log(out / "log.csv", row)
+            report(row)
+            mean_loss.zero_()
+            count = 0
+    return out / "best.safetensors"
+
+
+def learning_rate(config: TrainConfig, iteration: int) -> float:
+    """Linear warm-up, then half a cosine from ``lr`` down to ``min_lr``."""
+    if iteration < config.warmup:
+        return config.lr * (iteration + 1) / config.warmup
+    part = (iteration - config.warmup) / max(1, config.iterations - config.warmup)
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
+
+
+def warm_start(model: nn.Module, weights: Path) -> list[str]:
+    """Copy every tensor of a safetensors file that fits by name and shape; gives the names that were left."""
+    own, given = model.state_dict(), load_file(weights)
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise UsageError(f"{weights} has no tensor that fits this model")
+    model.load_state_dict(own | fitting)
+    return [k for k in own if k not in fitting]
+
+
+def score_scene(model: nn.Module, scene: Scene, scale: int, device: torch.device) -> float:
+    """Mean PSNR in dB of both views, by the benchmark's protocol, of the scene's middle (at most 360 x 720 HR)."""
+    hr = [modcrop(_middle(view), scale) for view in (scene.left, scene.right)]
+    lr = [torch.from_numpy(degrade(v, scale)).permute(2, 0, 1)[None].float().to(device) / 255 for v in hr]
+    with torch.no_grad():
+        sr = [(v.clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).cpu().numpy() for v in model(*lr)]
+    return float(np.mean([psnr(a, b) for a, b in zip(sr, hr, strict=True)]))
+
+
+def _middle(view: np.ndarray) -> np.ndarray:
+    top, left = max(0, (view.shape[0] - 360) // 2), max(0, (view.shape[1] - 720) // 2)
+    return view[top : top + 360, left : left + 720]
+
+
+class _State:
+    """What a checkpoint holds: weights, their moving average, the optimizer, where we are, the best score."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
+        self.model, self.config = model, config
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+        self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.iteration = 0
+        self.best = -math.inf
+
+    def step(self, loss: Tensor) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.config, self.iteration)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        self.optimizer.step()
+        self.iteration += 1
+        keep = min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
+        for name, value in self.model.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    def validate(self, scenes: list[Scene], device: torch.device) -> float:
+        now = {k: v.clone() for k, v in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        self.model.eval()
+        score = float(np.mean([score_scene(self.model, s, self.config.scale, device) for s in scenes]))
+        self.model.load_state_dict(now)
+        self.model.train()
+        return score
+
+    def save(self, out: Path, score: float | None) -> None:
+        if score is not None and score > self.best:
+            self.best = score
+            weights = {k: v.detach().cpu().contiguous() for k, v in self.average.items()}
+            _replace(out / "best.safetensors", lambda p: save_file(weights, p))
+        state = {
+            "config": asdict(self.config),
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "iteration": self.iteration,
+            "best": self.best,
+        }
+        _replace(out / "last.pt", lambda p: torch.save(state, p))
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, weights_only=True)
+        may_differ = {"iterations", "out", "data", "init", "workers", "validate_every"}
+        mine, theirs = asdict(self.config), state["config"]
+        for key in mine.keys() - may_differ:
+            if mine[key] != theirs.get(key):
+                raise UsageError(f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average = {k: v.to(self.average[k].device) for k, v in state["average"].items()}
+        self.iteration, self.best = state["iteration"], state["best"]
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    partial = path.with_name(path.name + ".part")
+    write(partial)
+    os.replace(partial, path)
+
+
+def _log(path: Path, row: Progress) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, asdict(row).keys())
+        if new:
+            writer.writeheader()
+        writer.writerow(asdict(row))
