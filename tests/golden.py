@@ -1,6 +1,7 @@
 """What the authors' own code computes for weights that follow from the parameters' names (the files of ``goldens/``).
 
-Each file holds ``left`` and ``right`` (1 x 3 x H x W in [0, 1]) and every third row and column of the outputs. are those of the authors' state dicts, so that a match proves the architecture and the names at once.
+Each file holds ``left`` and ``right`` (1 x 3 x H x W in [0, 1]) and every third row and column of the outputs. The
+names are those of the authors' state dicts, so that a match proves the architecture and the names at once.
 """
 
 import zlib
