@@ -25,6 +25,7 @@ class ModelSpec:
         min_tile: smallest rows and columns the graph takes; smaller pictures are mirrored on and cropped back.
         multiple_of: rows and columns must be multiples of this.
         halo: LR rows and columns that a tile needs beside itself, to agree with the whole picture.
+        memory: working memory in bytes an LR pixel of both views, and in bytes a pixel and column (attention maps).
         mean_window: TLSC's window in LR pixels, None for a model without it.
         scores: PSNR in dB by benchmark, as measured for the model card.
     """
@@ -36,6 +37,7 @@ class ModelSpec:
     min_tile: tuple[int, int]
     multiple_of: int
     halo: int
+    memory: tuple[int, int]
     mean_window: tuple[int, int] | None
     parameters: int
     source: str

@@ -28,6 +28,7 @@ class ZooModel:
     patch: tuple[int, int]
     mean_window: tuple[int, int] | None
     halo: int
+    memory: tuple[int, int]
     tolerance: float
     source: str
 

@@ -17,6 +17,10 @@ PATCH = (30, 90)
 """LR rows and columns of a training patch (section 4.1); TLSC's window follows from it."""
 
 
+MEMORY_PER_CHANNEL = 64
+"""Bytes an LR pixel and channel of both views in onnxruntime: about eight live fp32 maps."""
+
+
 class Pointwise(nn.Conv2d):
     """A 1 x 1 convolution of channels-last features; the weight keeps its convolution shape (out x in x 1 x 1)."""
 
@@ -39,6 +43,12 @@ def _scale(width: int) -> nn.Parameter:
 def _simple_gate(x: Tensor) -> Tensor:
     a, b = x.chunk(2, dim=-1)
     return a * b
+
+
+def split_views(x: Tensor) -> tuple[Tensor, Tensor]:
+    """2N x ... -> left N x ..., right N x ...; by size, because ``chunk`` would fix N in an exported graph."""
+    left, right = x.split([x.shape[0] // 2] * 2)
+    return left, right
 
 
 class NAFBlock(nn.Module):
@@ -79,7 +89,7 @@ class SCAM(nn.Module):
         self.beta, self.gamma = _scale(width), _scale(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        left, right = x.chunk(2)
+        left, right = split_views(x)
         query, key = self.l_proj1(self.norm_l(left)), self.r_proj1(self.norm_r(right))
         score = torch.matmul(query, key.transpose(-1, -2)) * self.scale
         to_left = torch.matmul(score.softmax(-1), self.r_proj2(right))
@@ -134,8 +144,7 @@ class NAFSSR(nn.Module):
         views = torch.cat([left, right])
         features = self.body(self.intro(views).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
         shortcut = F.interpolate(views, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        left_sr, right_sr = (self.up(features) + shortcut).chunk(2)
-        return left_sr, right_sr
+        return split_views(self.up(features) + shortcut)
 
 
 def _zoo_model(size: str, width: int, blocks: int, drop_path: float) -> ZooModel:
@@ -150,6 +159,7 @@ def _zoo_model(size: str, width: int, blocks: int, drop_path: float) -> ZooModel
         patch=PATCH,
         mean_window=pooling_window(PATCH),
         halo=8,
+        memory=(MEMORY_PER_CHANNEL * width, 24),
         tolerance=1e-5,
         source="NAFSSR, Chu, Chen and Yu, CVPRW 2022",
     )

@@ -1,0 +1,295 @@
+"""Many pairs, one after the other: decode, infer and encode side by side, resume, and a record of what was done."""
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+
+from stereosr_engines.backend import Backend
+from stereosr_engines.errors import StereosrError, UsageError
+from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_picture
+from stereosr_engines.layouts import Layout, read_stereo, write_stereo
+from stereosr_engines.tiling import TilePlan, plan_for_memory
+from stereosr_engines.types import StereoPair
+from stereosr_engines.upscale import halve, upscale_bands
+
+MANIFEST = "stereosr-manifest.jsonl"
+LARGEST_BUDGET = 4 * 2**30
+"""Bytes a band may take at most, however much memory is free: larger bands save next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One pair to do: two files, or one file that holds both views in ``layout``; likewise what is written."""
+
+    name: str
+    sources: tuple[Path, ...]
+    targets: tuple[Path, ...]
+    layout: Layout = "pair"
+    out_layout: Layout = "pair"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How pairs are done.
+
+    Attributes:
+        model: sha256 of the model file or files; ``ensemble`` and ``swap`` complete the key of a resumed job.
+        tile: rows and columns of a tile, None to fit the memory; (0, 0) for the whole picture at once.
+        overlap: in LR pixels, None for the model's own.
+        max_memory: bytes for one tile's work, None for half of what is free.
+        max_disparity: in LR pixels, where the width must be split.
+        depth: 8 or 16 bits a sample, None as in the file.
+    """
+
+    model: str
+    ensemble: bool = False
+    swap: bool = False
+    overwrite: bool = False
+    tile: tuple[int, int] | None = None
+    overlap: int | None = None
+    max_memory: int | None = None
+    max_disparity: int = 64
+    depth: int | None = None
+    quality: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of an item: ``status`` is done, skipped (was done before) or failed, with the reason in ``error``."""
+
+    item: Item
+    status: str
+    error: StereosrError | None = None
+    size: tuple[int, int] = (0, 0)  # LR rows, columns
+    tiles: int = 0
+    seconds: float = 0.0
+    peak_memory: int = 0  # bytes, of the process so far
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(
+    items: Iterable[Item],
+    backend: Backend,
+    settings: Settings,
+    manifest: Path | None,
+    on_plan: Callable[[Item, int], None] = lambda _item, _tiles: None,
+    on_tile: Callable[[], None] = lambda: None,
+) -> Iterator[Result]:
+    """Do the items in order; a bad one gives a failed result and the rest goes on.
+
+    The next pair is read and the last one written while the model works. With a ``manifest`` an item done before with
+    the same input, model and settings is skipped. An existing file is never overwritten unless settings say so.
+    """
+    done = _read_manifest(manifest)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
+        ahead: list[tuple[Item, str, Future[tuple[Picture, Picture]] | Result]] = []
+        behind: list[tuple[str, Result, Future[None]]] = []
+        try:
+            for item in items:
+                ahead.append((item, *_start(item, settings, done, reader)))
+                if len(ahead) > 1:
+                    yield from _advance(ahead.pop(0), backend, settings, writer, behind, on_plan, on_tile)
+                    yield from _finished(behind, manifest, keep=1)
+            while ahead:
+                yield from _advance(ahead.pop(0), backend, settings, writer, behind, on_plan, on_tile)
+            yield from _finished(behind, manifest, keep=0)
+        finally:
+            for _item, _key, future in ahead:
+                if isinstance(future, Future):
+                    future.cancel()
+
+
+def _start(
+    item: Item, settings: Settings, done: dict[str, list[str]], reader: ThreadPoolExecutor
+) -> tuple[str, Future[tuple[Picture, Picture]] | Result]:
+    try:
+        key = _key(item, settings)
+    except OSError:
+        key = ""  # reading will say what is wrong
+    if not settings.overwrite:
+        existing = [t for t in item.targets if t.exists()]
+        if existing and key in done and len(existing) == len(item.targets):
+            return key, Result(item, "skipped")
+        if existing:
+            error = UsageError(f"{existing[0]} exists: pass --overwrite, or -o for another folder")
+            return key, Result(item, "failed", error)
+    return key, reader.submit(_read, item, settings)
+
+
+def _advance(
+    ahead: tuple[Item, str, Future[tuple[Picture, Picture]] | Result],
+    backend: Backend,
+    settings: Settings,
+    writer: ThreadPoolExecutor,
+    behind: list[tuple[str, Result, Future[None]]],
+    on_plan: Callable[[Item, int], None],
+    on_tile: Callable[[], None],
+) -> Iterator[Result]:
+    item, key, future = ahead
+    if isinstance(future, Result):
+        yield future
+        return
+    started = time.perf_counter()
+    try:
+        pictures = future.result()
+        outputs, tiles = _upscale(pictures, backend, settings, lambda n: on_plan(item, n), on_tile)
+    except StereosrError as error:
+        yield Result(item, "failed", error)
+        return
+    rows, columns = pictures[0].pixels.shape[:2]
+    seconds = time.perf_counter() - started
+    result = Result(item, "done", None, (rows, columns), tiles, seconds, peak_memory(), _doubts(pictures))
+    behind.append((key, result, writer.submit(_write, item, outputs, settings.quality)))
+
+
+def _finished(
+    behind: list[tuple[str, Result, Future[None]]], manifest: Path | None, keep: int
+) -> Iterator[Result]:
+    while len(behind) > keep:
+        key, result, future = behind.pop(0)
+        try:
+            future.result()
+        except StereosrError as error:
+            yield Result(result.item, "failed", error)
+            continue
+        if manifest is not None:
+            _append_manifest(manifest, key, result)
+        yield result
+
+
+def _read(item: Item, settings: Settings) -> tuple[Picture, Picture]:
+    if len(item.sources) == 2:
+        left, right = (read_picture(p) for p in item.sources)
+    else:
+        left, right = read_stereo(item.sources[0], item.layout)
+    if left.pixels.shape != right.pixels.shape:
+        a, b = (f"{p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (left, right))
+        raise UsageError(f"{item.name}: left is {a}, right is {b}: the views of a pair have one size; crop or resize one")
+    return (right, left) if settings.swap else (left, right)
+
+
+def _write(item: Item, outputs: tuple[Picture, Picture], quality: int | None) -> None:
+    try:
+        for folder in {t.parent for t in item.targets}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StereosrError(f"cannot make {error.filename}: {error.strerror}") from error
+    if len(item.targets) == 2:
+        for target, picture in zip(item.targets, outputs, strict=True):
+            write_picture(target, picture, quality)
+    else:
+        write_stereo(item.targets[0], *outputs, item.out_layout, quality)
+
+
+def _upscale(
+    pictures: tuple[Picture, Picture],
+    backend: Backend,
+    settings: Settings,
+    on_plan: Callable[[int], None],
+    on_tile: Callable[[], None],
+) -> tuple[tuple[Picture, Picture], int]:
+    """Both pictures super-resolved and the number of tiles; smaller tiles where the memory does not suffice."""
+    pair = StereoPair(*(to_float(p.pixels) for p in pictures))
+    dtype = {8: np.uint8, 16: np.uint16}.get(settings.depth or 0, pictures[0].pixels.dtype)
+    plan = make_plan(pair, backend, settings)
+    while True:
+        on_plan(plan.count)
+        try:
+            views = _canvases(pair, backend, plan, dtype, on_tile)
+            break
+        except MemoryError:
+            plan = halve(plan, backend.spec)
+    left, right = (_like(p, v, backend.spec.scale) for p, v in zip(pictures, views, strict=True))
+    return (left, right), plan.count
+
+
+def make_plan(pair: StereoPair, backend: Backend, settings: Settings) -> TilePlan:
+    """The tiles that the settings ask for, or that fit the memory.
+
+    Raises:
+        OutOfMemory: if not even the smallest tile fits.
+    """
+    spec = backend.spec
+    if settings.tile is not None:
+        overlap = 2 * spec.halo if settings.overlap is None else settings.overlap
+        rows, columns = (wanted or size for wanted, size in zip(settings.tile, (pair.height, pair.width), strict=True))
+        return TilePlan.of(pair.height, pair.width, (rows, columns), (overlap, max(overlap, 2 * settings.max_disparity)))
+    budget = settings.max_memory or min(psutil.virtual_memory().available // 2, LARGEST_BUDGET)
+    return plan_for_memory(pair.height, pair.width, spec, budget, settings.max_disparity, settings.overlap)
+
+
+def _canvases(
+    pair: StereoPair, backend: Backend, plan: TilePlan, dtype: object, on_tile: Callable[[], None]
+) -> tuple[Pixels, Pixels]:
+    scale = backend.spec.scale
+    shape = (pair.height * scale, pair.width * scale, 3)
+    left, right = np.empty(shape, dtype), np.empty(shape, dtype)  # type: ignore[call-overload]
+    top = 0
+    for band in upscale_bands(pair, backend, plan, on_tile):
+        rows = slice(top, top + band.height)
+        left[rows], right[rows] = quantise(band.left, dtype), quantise(band.right, dtype)
+        top += band.height
+    return left, right
+
+
+def _like(source: Picture, pixels: Pixels, scale: int) -> Picture:
+    """A picture of these pixels with everything else of ``source``; alpha is enlarged by bicubic."""
+    alpha = None
+    if source.alpha is not None:
+        size = (pixels.shape[1], pixels.shape[0])
+        wide = cv2.resize(to_float(source.alpha), size, interpolation=cv2.INTER_CUBIC)
+        alpha = quantise(np.asarray(wide, dtype=np.float32), pixels.dtype)
+    return Picture(pixels, alpha, source.grey, source.metadata)
+
+
+def _doubts(pictures: tuple[Picture, Picture]) -> list[str]:
+    """What is odd about a pair, in words; empty where nothing is."""
+    if np.array_equal(pictures[0].pixels, pictures[1].pixels):
+        return ["both views are the same picture: the second one cannot help; is one file given twice?"]
+    return []
+
+
+def peak_memory() -> int:
+    """The largest resident size of this process so far, in bytes (0 where the system does not say)."""
+    with contextlib.suppress(ImportError):
+        import resource
+        import sys
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 0
+
+
+def _key(item: Item, settings: Settings) -> str:
+    """What decides an output: the sources' contents, the model, the settings."""
+    digest = hashlib.sha256()
+    for source in item.sources:
+        digest.update(hashlib.sha256(source.read_bytes()).digest())
+    decisive = asdict(settings) | {"overwrite": None, "max_memory": None, "layout": item.layout, "out": item.out_layout}
+    digest.update(json.dumps(decisive, sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def _read_manifest(path: Path | None) -> dict[str, list[str]]:
+    if path is None or not path.exists():
+        return {}
+    rows = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(ValueError, KeyError):  # a line cut short by a stop counts as not done
+            row = json.loads(line)
+            rows[row["key"]] = row["outputs"]
+    return rows
+
+
+def _append_manifest(path: Path, key: str, result: Result) -> None:
+    row = {"key": key, "name": result.item.name, "outputs": [str(t) for t in result.item.targets]}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")

@@ -1,0 +1,49 @@
+"""The model files at hand: those in the wheel, and any file by its path."""
+
+import os
+from pathlib import Path
+
+from stereosr_engines.errors import UsageError
+from stereosr_engines.spec import ModelSpec, read_spec
+
+DEFAULT_MODEL = "nafssr-t"
+BUNDLED = Path(__file__).with_name("bundled")
+
+
+def home() -> Path:
+    """Where exported and built engines are kept: ``STEREOSR_HOME``, or the user's cache folder."""
+    chosen = os.environ.get("STEREOSR_HOME")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stereosr"
+
+
+def installed() -> dict[Path, ModelSpec]:
+    """Every model file of the wheel and of the user's cache, with what it says about itself."""
+    paths = [*sorted(BUNDLED.glob("*.onnx")), *sorted(home().glob("*.onnx"))]
+    return {path: read_spec(path) for path in paths}
+
+
+def find_model(name: str, scale: int | None = None, precision: str = "fp32") -> Path:
+    """The file of a model given by name (with its scale, 4 if None) or by path.
+
+    Raises:
+        UsageError: if there is none; the message lists what there is, or says which scale a given file has.
+    """
+    if name.endswith(".onnx") or os.sep in name:
+        path = Path(name)
+        spec = read_spec(path)
+        if scale not in (None, spec.scale):
+            raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")
+        return path
+    wanted = scale or 4
+    have = installed()
+    for path, spec in have.items():
+        if (spec.name, spec.scale, spec.precision) == (name, wanted, precision):
+            return path
+    scales = sorted({s.scale for s in have.values() if s.name == name and s.precision == precision})
+    if scales:
+        some = " and ".join(f"x{s}" for s in scales)
+        raise UsageError(f"no x{wanted} engine of {name}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
+    names = ", ".join(sorted({f"{s.title} {s.precision}" for s in have.values()})) or "none"
+    raise UsageError(f"no {precision} engine of {name} x{wanted} here (there are: {names}): pass a file, or run 'stereosr export'")

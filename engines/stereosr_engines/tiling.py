@@ -1,0 +1,115 @@
+"""TilePlan: which windows of a picture are super-resolved, and how they are put together without a seam.
+
+Both networks attend along whole rows, so the natural tile is a full-width band: it loses nothing horizontally, and
+vertically only what a few rows of overlap give back. The width is split only where not even the lowest band fits.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stereosr_engines.errors import OutOfMemory
+from stereosr_engines.spec import ModelSpec
+from stereosr_engines.types import Image, Window
+
+
+@dataclass(frozen=True, slots=True)
+class TilePlan:
+    """Windows of one size, ``tile``, that cover a picture of ``height`` x ``width`` LR pixels.
+
+    Neighbours share at least ``overlap`` rows or columns, except where a tile spans the picture.
+    """
+
+    height: int
+    width: int
+    tile: tuple[int, int]
+    overlap: tuple[int, int]
+
+    @staticmethod
+    def of(height: int, width: int, tile: tuple[int, int], overlap: tuple[int, int]) -> "TilePlan":
+        """A plan with tiles of at most the given size; overlaps are cut to half a tile."""
+        rows, columns = min(tile[0], height), min(tile[1], width)
+        return TilePlan(height, width, (rows, columns), (min(overlap[0], rows // 2), min(overlap[1], columns // 2)))
+
+    @property
+    def tops(self) -> tuple[int, ...]:
+        return _starts(self.height, self.tile[0], self.overlap[0])
+
+    @property
+    def lefts(self) -> tuple[int, ...]:
+        return _starts(self.width, self.tile[1], self.overlap[1])
+
+    @property
+    def count(self) -> int:
+        return len(self.tops) * len(self.lefts)
+
+    def window(self, top: int, left: int) -> Window:
+        return Window(top, left, *self.tile)
+
+
+def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:
+    if tile >= size:
+        return (0,)
+    count = -(-(size - overlap) // (tile - overlap))
+    return tuple(round(i * (size - tile) / (count - 1)) for i in range(count))
+
+
+def plan_for_memory(
+    height: int, width: int, spec: ModelSpec, budget: int, disparity: int, overlap: int | None = None
+) -> TilePlan:
+    """The fewest tiles whose working memory stays within ``budget`` bytes.
+
+    The estimate is ``spec.memory``: bytes a pixel, and bytes a pixel and column for the attention maps (H x W x W).
+    Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap of at least
+    twice ``disparity`` (LR pixels), so that every pixel keeps its match in one tile.
+
+    Raises:
+        OutOfMemory: if not even the smallest tile fits.
+    """
+    rows_overlap = 2 * spec.halo if overlap is None else overlap
+    columns_overlap = max(rows_overlap, 2 * disparity)
+    least = max(spec.min_tile[0], 2 * rows_overlap)
+    columns = width
+    while True:
+        padded = max(columns, spec.min_tile[1])
+        rows = budget // (spec.memory[0] * padded + spec.memory[1] * padded * padded)
+        if rows >= min(least, height):
+            return TilePlan.of(height, width, (rows, columns), (rows_overlap, columns_overlap))
+        if columns // 2 < 2 * columns_overlap:
+            need = least * (spec.memory[0] * padded + spec.memory[1] * padded * padded)
+            raise OutOfMemory(
+                f"the smallest tile of {spec.title} ({columns}x{least}) needs {need / 2**30:.1f} GiB, "
+                f"{budget / 2**30:.1f} GiB may be used: free memory, raise --max-memory or lower --max-disparity"
+            )
+        columns = -(-columns // 2) + columns_overlap
+
+
+def crossfade(pieces: Iterable[tuple[int, Image]], axis: int) -> Iterator[Image]:
+    """Join pieces along ``axis``, given as (start, array) in order; where two overlap, the later one fades in.
+
+    The first and last quarter of an overlap, where a tile sees least beyond its edge, are taken from the other tile
+    alone. Yields the finished stretches in order; only one overlap is held back at a time.
+    """
+    tail: Image | None = None
+    tail_start = 0
+    for start, piece in pieces:
+        if tail is not None:
+            shared = tail_start + tail.shape[axis] - start
+            yield _cut(tail, axis, 0, start - tail_start)
+            piece = piece.copy()
+            weight = _fade(shared).reshape([-1 if i == axis else 1 for i in range(piece.ndim)])
+            over = _cut(piece, axis, 0, shared)
+            over += (1 - weight) * (_cut(tail, axis, start - tail_start, tail.shape[axis]) - over)
+        tail, tail_start = piece, start
+    if tail is not None:
+        yield tail
+
+
+def _fade(length: int) -> Image:
+    ramp = (np.arange(length, dtype=np.float32) + 0.5) / max(length, 1)
+    return np.clip(2 * ramp - 0.5, 0, 1).astype(np.float32)
+
+
+def _cut(array: Image, axis: int, start: int, stop: int) -> Image:
+    return array[(slice(None),) * axis + (slice(start, stop),)]

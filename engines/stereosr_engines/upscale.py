@@ -1,0 +1,76 @@
+"""A backend and a plan give a super-resolved pair, in bounded memory."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from stereosr_engines.backend import Backend
+from stereosr_engines.errors import OutOfMemory, StereosrError
+from stereosr_engines.spec import ModelSpec
+from stereosr_engines.tiling import TilePlan, crossfade
+from stereosr_engines.types import Image, StereoPair, Window
+
+
+def upscale(pair: StereoPair, backend: Backend, plan: TilePlan | None = None) -> StereoPair:
+    """The whole super-resolved pair, sH x sW x 3, not clamped. Without a plan the picture is one tile."""
+    plan = plan or TilePlan.of(pair.height, pair.width, (pair.height, pair.width), (0, 0))
+    bands = list(upscale_bands(pair, backend, plan))
+    return StereoPair(np.concatenate([b.left for b in bands]), np.concatenate([b.right for b in bands]))
+
+
+def upscale_bands(
+    pair: StereoPair, backend: Backend, plan: TilePlan, on_tile: Callable[[], None] = lambda: None
+) -> Iterator[StereoPair]:
+    """The super-resolved pair from top to bottom, in stretches of rows; only one band of tiles is held at a time.
+
+    ``on_tile`` is called after each tile. Raises:
+        MemoryError: if a tile does not fit; nothing of its band has been yielded then.
+        StereosrError: if the model gives a value that is not finite.
+    """
+    scale = backend.spec.scale
+
+    def tile(top: int, left: int) -> Image:
+        result = infer_any_size(pair.crop(plan.window(top, left)), backend)
+        on_tile()
+        views = np.stack([result.left, result.right])
+        if not np.isfinite(views).all():
+            raise StereosrError(f"{backend.spec.title} gave values that are not finite on {backend.device}: use --precision fp32")
+        return views
+
+    def band(top: int) -> Image:
+        columns = ((left * scale, tile(top, left)) for left in plan.lefts)
+        return np.concatenate(list(crossfade(columns, axis=2)), axis=2)
+
+    for rows in crossfade(((top * scale, band(top)) for top in plan.tops), axis=1):
+        yield StereoPair(rows[0], rows[1])
+
+
+def infer_any_size(pair: StereoPair, backend: Backend) -> StereoPair:
+    """``backend.infer`` for a tile of any size: mirrored on at right and bottom to a size the model takes, cropped back."""
+    rows, columns = _fitting_size(pair, backend.spec)
+    if (rows, columns) == (pair.height, pair.width):
+        return backend.infer(pair)
+    pad = ((0, rows - pair.height), (0, columns - pair.width), (0, 0))
+    padded = StereoPair(np.pad(pair.left, pad, "symmetric"), np.pad(pair.right, pad, "symmetric"))
+    return backend.infer(padded).crop(Window(0, 0, pair.height, pair.width).scaled(backend.spec.scale))
+
+
+def halve(plan: TilePlan, spec: ModelSpec) -> TilePlan:
+    """The next smaller plan after a tile did not fit: half the rows, at last half the columns.
+
+    Raises:
+        OutOfMemory: if the tile is the smallest already.
+    """
+    rows, columns = plan.tile
+    if rows > max(spec.min_tile[0], 2 * plan.overlap[0], 8):
+        return replace(plan, tile=(max(-(-rows // 2), 2 * plan.overlap[0], 1), columns))
+    if columns > max(spec.min_tile[1], 2 * plan.overlap[1], 8):
+        return replace(plan, tile=(rows, max(-(-columns // 2), 2 * plan.overlap[1], 1)))
+    raise OutOfMemory(f"a tile of {columns}x{rows} does not fit into memory: close other programs or use a smaller model")
+
+
+def _fitting_size(pair: StereoPair, spec: ModelSpec) -> tuple[int, int]:
+    step = spec.multiple_of
+    rows, columns = max(pair.height, spec.min_tile[0]), max(pair.width, spec.min_tile[1])
+    return -(-rows // step) * step, -(-columns // step) * step

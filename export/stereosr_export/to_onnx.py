@@ -1,0 +1,114 @@
+"""A network becomes one self-describing ONNX file, proven equal to torch before it is written."""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import onnxslim
+import torch
+from torch import nn
+
+from stereosr_engines.errors import StereosrError
+from stereosr_engines.spec import METADATA_KEY, ModelSpec
+from stereosr_export.verify import verify
+from stereosr_export.zoo import ZooModel
+
+OPSET = 18
+INPUTS, OUTPUTS = ("left", "right"), ("left_sr", "right_sr")
+
+
+def export(model: ZooModel, network: nn.Module, spec: ModelSpec, out: Path) -> float:
+    """Write ``network`` as ONNX with dynamic batch, rows and columns; gives the largest error relative to torch.
+
+    The file is checked by onnx, run by onnxruntime at several sizes against torch, and only then moved to ``out``.
+
+    Raises:
+        StereosrError: if the graph cannot be made or differs from torch by more than ``model.tolerance``.
+    """
+    network = network.eval()
+    graph = _trace(network, model)
+    graph = onnxslim.slim(graph)
+    graph.producer_name = "stereosr"
+    graph.producer_version = ""
+    del graph.metadata_props[:]
+    graph.metadata_props.add(key=METADATA_KEY, value=spec.to_json())
+    onnx.checker.check_model(graph, full_check=True)
+    partial = out.with_name(out.name + ".part")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(graph.SerializeToString())
+        error = verify(partial, network, model)
+        os.replace(partial, out)
+    except OSError as problem:
+        raise StereosrError(f"cannot write {out}: {problem.strerror}") from problem
+    finally:
+        partial.unlink(missing_ok=True)
+    return error
+
+
+def spec_of(model: ZooModel, network: nn.Module, scale: int, trained_on: str, license: str) -> ModelSpec:
+    """The specification that travels in the file."""
+    return ModelSpec(
+        name=model.name,
+        family=model.family,
+        scale=scale,
+        precision="fp32",
+        min_tile=model.mean_window or (1, 1),
+        multiple_of=1,
+        halo=model.halo,
+        memory=model.memory,
+        mean_window=model.mean_window,
+        parameters=sum(p.numel() for p in network.parameters()),
+        source=model.source,
+        trained_on=trained_on,
+        license=license,
+    )
+
+
+def stamp_scores(path: Path, spec: ModelSpec, scores: dict[str, float]) -> None:
+    """Write measured scores (PSNR in dB by benchmark) into the specification of an exported file."""
+    graph = onnx.load(path)
+    del graph.metadata_props[:]
+    graph.metadata_props.add(key=METADATA_KEY, value=replace(spec, scores=scores).to_json())
+    partial = path.with_name(path.name + ".part")
+    partial.write_bytes(graph.SerializeToString())
+    os.replace(partial, path)
+
+
+def _trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
+    least = model.mean_window or (8, 8)
+    # Two different tensors: the exporter takes one tensor given twice for one input, and drops 'left'. Batch of two and
+    # sizes above the least: a traced 1 is taken for a constant.
+    examples = tuple(torch.rand(2, 3, least[0] + 9, least[1] + 12) for _ in INPUTS)
+    batch, rows, columns = torch.export.Dim("batch"), *(
+        torch.export.Dim(name, min=size + 1) for name, size in zip(("rows", "columns"), least, strict=True)
+    )
+    shape = {0: batch, 2: rows, 3: columns}
+    with _quiet(), torch.no_grad():
+        # Exported by hand first: given the module, torch.onnx.export would retry with fixed sizes where this fails.
+        program = torch.export.export(network, examples, dynamic_shapes=(shape, shape))
+        exported = torch.onnx.export(
+            program, input_names=INPUTS, output_names=OUTPUTS, opset_version=OPSET, dynamo=True, verbose=False
+        )
+    if exported is None:
+        raise StereosrError(f"torch.onnx.export gave no graph for {model.name}")
+    return exported.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter warns of its own deprecations and of a missing torchvision; neither is the user's business."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

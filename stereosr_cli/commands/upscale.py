@@ -1,0 +1,199 @@
+"""``stereosr upscale``: pairs, stereo files and folders made larger."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stereosr_cli import options
+
+if TYPE_CHECKING:
+    from stereosr_engines.backend import Backend
+    from stereosr_engines.inputs import Inputs
+    from stereosr_engines.job import Item, Result, Settings
+
+IN_LAYOUTS = ("auto", "pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps")
+OUT_LAYOUTS = ("same", *IN_LAYOUTS[1:], "anaglyph")
+
+
+@click.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
+@options.scale
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the input]")
+@click.option("-n", "--model", multiple=True, help="Name or .onnx file; several are averaged.  [default: nafssr-t]")
+@click.option("-l", "--left", help="Folder or glob of the left views; needs -r and -o.")
+@click.option("-r", "--right", help="Folder or glob of the right views.")
+@click.option("--layout", type=click.Choice(IN_LAYOUTS), default="auto", show_default=True, help="How a file holds its views.")
+@click.option("--out-layout", type=click.Choice(OUT_LAYOUTS), default="same", show_default=True, help="What is written.")
+@click.option("--swap", is_flag=True, help="Left is right: exchange the views before anything else.")
+@click.option("-t", "--tile", type=options.Tile(), default="auto", help="auto, none, N rows, or HxW, in LR pixels.")
+@click.option("--overlap", type=click.IntRange(0), help="LR rows that tiles share.  [default: the model's own]")
+@click.option("--max-memory", type=options.Size(), help="For one tile's work, e.g. 2G.  [default: half of what is free]")
+@click.option("--max-disparity", type=click.IntRange(0), default=64, show_default=True, help="In LR pixels, if the width is split.")
+@options.backend
+@click.option("--precision", type=click.Choice(["auto", "fp16", "fp32"]), default="auto", help="Of the model file.")
+@click.option("-x", "--ensemble", is_flag=True, help="Self-ensemble: the mean over four flips; slower, a little better.")
+@options.threads
+@click.option("-f", "--format", "file_format", type=click.Choice(["png", "jpg", "webp", "tiff", "bmp"]), help="Of the files written.")
+@click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP files.")
+@click.option("--suffix", help="Put behind the file's name.  [default: _x4 or _x2]")
+@click.option("--depth", type=click.Choice(["auto", "8", "16"]), default="auto", help="Bits a sample of the files written.")
+@click.option("--overwrite", is_flag=True, help="Write over existing files.")
+@click.option("--resume", is_flag=True, help="Skip what an earlier run finished; always so for folders.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout.")
+@click.option("--quiet", is_flag=True, help="Say nothing but errors.")
+def command(paths: tuple[Path, ...], **chosen: Any) -> int:
+    """Make stereo pairs larger and sharper.
+
+    LEFT RIGHT gives left_x4.png and right_x4.png beside the input. PATH may also be a folder of pairs (with -o), an
+    .mpo or .jps photograph, or a side-by-side or over-under picture.
+    """
+    from stereosr_engines.ensemble import ModelEnsemble, SelfEnsemble
+
+    opened, model_key = _open_models(chosen)
+    scale = opened[0].spec.scale
+    inputs = _collect(paths, chosen, scale)
+    for path in inputs.unmatched:
+        click.echo(f"no partner for {path}", err=True)
+    if chosen["dry_run"]:
+        for item in inputs.items:
+            click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
+        return 0
+    backend: Backend = ModelEnsemble(opened) if len(opened) > 1 else opened[0]
+    if chosen["ensemble"]:
+        backend = SelfEnsemble(backend)
+    try:
+        return _run(inputs, backend, _settings(chosen, model_key), chosen, resume=chosen["resume"] or _is_folder(paths, chosen))
+    finally:
+        backend.close()
+
+
+def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], str]":
+    import hashlib
+
+    from stereosr_engines.backend import RunOptions, open_backend
+    from stereosr_engines.library import DEFAULT_MODEL, find_model
+
+    precision = "fp32" if chosen["precision"] == "auto" else chosen["precision"]
+    files = [find_model(name, chosen["scale"], precision) for name in chosen["model"] or (DEFAULT_MODEL,)]
+    opened = []
+    for file in files:
+        backend, choice = open_backend(file, chosen["backend"], RunOptions(threads=chosen["threads"]))
+        opened.append(backend)
+    if not chosen["quiet"]:
+        for reason in choice.stepped_down:
+            click.echo(f"not used: {reason}", err=True)
+    return opened, " ".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in files)
+
+
+def _collect(paths: tuple[Path, ...], chosen: dict[str, Any], scale: int) -> "Inputs":
+    from stereosr_engines.errors import UsageError
+    from stereosr_engines.inputs import Naming, collect, collect_lists
+
+    naming = Naming(
+        out=chosen["out"],
+        suffix=f"_x{scale}" if chosen["suffix"] is None else chosen["suffix"],
+        format=f".{chosen['file_format']}" if chosen["file_format"] else None,
+        layout=None if chosen["out_layout"] == "same" else chosen["out_layout"],
+    )
+    if bool(chosen["left"]) != bool(chosen["right"]):
+        raise UsageError("-l and -r go together: give both")
+    if chosen["left"]:
+        return collect_lists(chosen["left"], chosen["right"], naming)
+    return collect(paths, naming, None if chosen["layout"] == "auto" else chosen["layout"])
+
+
+def _is_folder(paths: tuple[Path, ...], chosen: dict[str, Any]) -> bool:
+    return bool(chosen["left"]) or any(p.is_dir() for p in paths)
+
+
+def _settings(chosen: dict[str, Any], model_key: str) -> "Settings":
+    from stereosr_engines.job import Settings
+
+    return Settings(
+        model=model_key,
+        ensemble=chosen["ensemble"],
+        swap=chosen["swap"],
+        overwrite=chosen["overwrite"],
+        tile=chosen["tile"],
+        overlap=chosen["overlap"],
+        max_memory=chosen["max_memory"],
+        max_disparity=chosen["max_disparity"],
+        depth=None if chosen["depth"] == "auto" else int(chosen["depth"]),
+        quality=chosen["quality"],
+    )
+
+
+def _run(inputs: "Inputs", backend: "Backend", settings: "Settings", chosen: dict[str, Any], resume: bool) -> int:
+    from stereosr_cli.progress import Progress
+    from stereosr_engines.errors import SomeItemsFailed, UsageError
+    from stereosr_engines.job import MANIFEST, run
+
+    if not inputs.items:
+        raise UsageError("no stereo pair found: see 'How pairs are found' in the README, or use -l and -r")
+    manifest = None
+    if resume:
+        manifest = (chosen["out"] or inputs.items[0].targets[0].parent) / MANIFEST
+    failed = []
+    with Progress(len(inputs.items), shown=not chosen["quiet"] and not chosen["as_json"]) as progress:
+        for result in run(inputs.items, backend, settings, manifest, progress.plan, progress.tile):
+            progress.item_done()
+            _report(result, backend, chosen, alone=len(inputs.items) == 1)
+            if result.error is not None:
+                failed.append(result)
+                if len(inputs.items) == 1 and not inputs.unmatched:
+                    raise result.error
+                if chosen["fail_fast"]:
+                    break
+    if failed:
+        raise SomeItemsFailed(f"{len(failed)} of {len(inputs.items)} pairs failed: " + ", ".join(r.item.name for r in failed))
+    return 0
+
+
+def _report(result: "Result", backend: "Backend", chosen: dict[str, Any], alone: bool) -> None:
+    """What ran, on stderr for people or on stdout for programs."""
+    if chosen["as_json"]:
+        click.echo(json.dumps(_json_line(result, backend)))
+        if result.error is None:
+            return
+    if result.error is not None:
+        if not alone:
+            click.echo(f"failed: {result.item.name}: {result.error}", err=True)
+        return
+    for warning in result.warnings:
+        click.echo(f"warning: {result.item.name}: {warning}", err=True)
+    if chosen["quiet"]:
+        return
+    if result.status == "skipped":
+        click.echo(f"{_targets(result.item)}: done before", err=True)
+        return
+    spec = backend.spec
+    tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
+    what = f"{spec.title} · {backend.device} · {spec.precision} · {tiles} · {result.seconds:.1f} s"
+    click.echo(f"{_targets(result.item)}: {what}", err=True)
+
+
+def _targets(item: "Item") -> str:
+    return ", ".join(map(str, item.targets))
+
+
+def _json_line(result: "Result", backend: "Backend") -> dict[str, Any]:
+    return {
+        "name": result.item.name,
+        "status": result.status,
+        "error": str(result.error) if result.error else None,
+        "input": [str(p) for p in result.item.sources],
+        "output": [str(p) for p in result.item.targets],
+        "size": list(result.size),
+        "model": backend.spec.name,
+        "scale": backend.spec.scale,
+        "precision": backend.spec.precision,
+        "device": backend.device,
+        "tiles": result.tiles,
+        "seconds": round(result.seconds, 3),
+        "peak_memory": result.peak_memory,
+        "warnings": result.warnings,
+    }

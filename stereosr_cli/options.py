@@ -1,0 +1,43 @@
+"""Options and parameter types that several commands share."""
+
+import re
+from typing import Any
+
+import click
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+class Size(click.ParamType):
+    """An amount of memory: ``800M``, ``4G``, ``1.5GiB``; gives bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"{value!r} is no amount of memory: write 800M or 4G", param, ctx)
+        return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+class Tile(click.ParamType):
+    """``auto`` gives None, ``none`` (0, 0), ``N`` bands of N rows (N, 0), ``HxW`` (H, W)."""
+
+    name = "tile"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int] | None:
+        if value is None or isinstance(value, tuple):
+            return value
+        if value in ("auto", "none"):
+            return None if value == "auto" else (0, 0)
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
+        if not match or int(match[1]) < 1:
+            self.fail(f"{value!r} is no tile: write auto, none, N (rows of a band) or HxW, in LR pixels", param, ctx)
+        return int(match[1]), int(match[2] or 0)
+
+
+backend = click.option("-b", "--backend", default="auto", show_default=True, help="What runs the model; see 'stereosr doctor'.")
+scale = click.option("-s", "--scale", type=int, help="How many times larger: 2 or 4.  [default: 4]")
+threads = click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.  [default: all cores]")

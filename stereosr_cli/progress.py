@@ -1,0 +1,47 @@
+"""A progress bar on stderr: tiles and pairs done, time left. Silent where stderr is no terminal."""
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stereosr_engines.job import Item
+
+
+class Progress:
+    """Counts in pairs; the pair at work counts by its tiles."""
+
+    def __init__(self, items: int, shown: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not (shown and sys.stderr.isatty()),
+            transient=True,
+        )
+        self._pairs = self._bar.add_task("pairs", total=items)
+        self._tiles = self._bar.add_task("tiles", total=None)
+
+    def plan(self, item: "Item", tiles: int) -> None:
+        self._bar.reset(self._tiles, total=tiles, description=item.name)
+
+    def tile(self) -> None:
+        self._bar.advance(self._tiles)
+
+    def item_done(self) -> None:
+        self._bar.advance(self._pairs)
+
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
