@@ -15,14 +15,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
+from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from PIL import Image as Pil
-from PIL import ImageCms, PngImagePlugin, TiffImagePlugin
 
 from stereosr_engines.errors import StereosrError
 from stereosr_engines.types import Image
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16]
 
 SUFFIXES = {
     ".png": "PNG",
@@ -33,13 +33,14 @@ SUFFIXES = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
-"""The suffixes of pictures, and the format each stands for."""
+"""The suffixes of pictures, and the format each stands for when writing. Reading goes by content."""
 
 MAX_PIXELS = 2**28
-"""Of 8 bits, half as many of 16: beyond this, decoding alone takes 2 GB, and a header that says so is mostly a lie."""
+"""Of 8 bits, half as many of 16: decoding that takes 2 GB, and a header that promises more is a lie or a bomb."""
 
 _MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
-_ORIENTATION = 0x0112
+_JPEG_BLOCK = 65000  # a metadata block of a JPEG file lies in one segment of 64 KB
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
 
 
 class UnreadableImage(StereosrError):
@@ -48,7 +49,7 @@ class UnreadableImage(StereosrError):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """What travels with a picture: the blocks as they lie in a file, the EXIF one beginning with ``Exif``."""
+    """What travels with a picture: an ICC profile, an EXIF block that begins with ``Exif``, an XMP packet."""
 
     icc: bytes | None = None
     exif: bytes | None = None
@@ -63,7 +64,7 @@ class Picture:
         pixels: H x W x 3, RGB, uint8 or uint16; three equal channels for a grey file.
         alpha: H x W of the same type, 0 is transparent; None where the file has none.
         grey: to be written as one channel.
-        metadata: the orientation in it is already applied to the pixels and reset to 1.
+        metadata: an orientation in it is already applied to the pixels and reset to 1.
     """
 
     pixels: Pixels
@@ -73,36 +74,38 @@ class Picture:
 
 
 def to_float(pixels: Pixels) -> Image:
-    """uint8 or uint16 to float32 in [0, 1], of any shape."""
+    """uint8 or uint16 of any shape to float32 in [0, 1]."""
     return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32)
 
 
-def quantise(image: Image, dtype: Any) -> Pixels:
-    """Float in [0, 1] to uint8 or uint16: clamped, then rounded once, halves up. Band by band, for large canvases."""
-    top = np.float32(np.iinfo(dtype).max)
+def quantise(image: Image, dtype: DTypeLike) -> Pixels:
+    """Float in [0, 1] to uint8 or uint16: clamped, then rounded once, halves up. By bands, for large canvases."""
     out: Pixels = np.empty(image.shape, dtype)
     for at in range(0, len(image), 256):
         band = np.clip(image[at : at + 256], 0, 1)
-        band *= top
+        band *= np.float32(np.iinfo(out.dtype).max)
         band += np.float32(0.5)
         out[at : at + 256] = band  # the cast cuts off the fraction
     return out
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def read_picture(path: Path) -> Picture:
     """Read one picture, upright.
 
     Raises:
-        UnreadableImage: if it is missing, a folder, empty, no picture, truncated, or too large to be one.
+        UnreadableImage: if it is missing, a folder, empty, no picture, truncated, or larger than ``MAX_PIXELS``.
     """
     return decode_picture(read_bytes(path), path)
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file's content. Raises UnreadableImage where there is none."""
+    """The content of a file. Raises UnreadableImage where there is none."""
     try:
         data = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
         raise UnreadableImage(f"cannot read {path}: {_reason(error)}") from error
     if not data:
         raise UnreadableImage(f"cannot read {path}: it is empty")
@@ -111,43 +114,42 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_picture(data: bytes, path: Path) -> Picture:
     """The picture encoded in ``data``; ``path`` is for messages. Raises as ``read_picture``."""
+    file = open_image(data, path)
+    try:
+        wide = _is_wide(file)
+        file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
+        with _pillow():
+            orientation, exif = _exif(file)
+            metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
+        picture = _sixteen_bit(file, data) if wide else _eight_bit(file, metadata.icc)
+    except Exception as error:  # what a broken file makes a decoder raise is anybody's guess
+        raise UnreadableImage(f"cannot read {path}: {_reason(error)}") from error
+    return Picture(
+        _upright(picture.pixels, orientation),
+        None if picture.alpha is None else _upright(picture.alpha, orientation),
+        picture.grey,
+        metadata,
+    )
+
+
+def open_image(data: bytes, path: Path) -> Pil.Image:
+    """The picture in ``data`` as Pillow sees it, its pixels not decoded yet. Raises as ``read_picture``."""
     try:
         with _pillow():
             file = Pil.open(io.BytesIO(data), formats=sorted(set(SUFFIXES.values())))
-            wide = _depth(file, data) == 16
-            if file.width * file.height * (1 + wide) > MAX_PIXELS:
-                raise UnreadableImage(
-                    f"cannot read {path}: it is {file.width}x{file.height} pixels; "
-                    f"at most {MAX_PIXELS // (1 + wide) // 10**6} megapixels are read"
-                )
-        file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
-        with _pillow():
-            orientation = file.getexif().get(_ORIENTATION, 1)
-            metadata = _metadata(file)
-        if wide:
-            picture = _sixteen_bit(data)
-        else:
-            picture = _eight_bit(file, metadata.icc)
-            if file.mode == "CMYK":
-                metadata = replace(metadata, icc=None)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        KeyError,
-        TypeError,
-        struct.error,
-        zlib.error,
-        cv2.error,
-    ) as error:
-        raise UnreadableImage(f"cannot read {path}: {_why(error)}") from error
-    return replace(
-        picture,
-        pixels=_upright(picture.pixels, orientation),
-        alpha=None if picture.alpha is None else _upright(picture.alpha, orientation),
-        metadata=metadata,
-    )
+            if isinstance(file, TiffImagePlugin.TiffImageFile):
+                _carried_tags(file.getexif())  # here, where its warnings are silenced: load() does it again
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"cannot read {path}: it is no picture of a kind that is read here") from error
+    except Exception as error:
+        raise UnreadableImage(f"cannot read {path}: {_reason(error)}") from error
+    limit = MAX_PIXELS // (1 + _is_wide(file))
+    if file.width * file.height > limit:
+        raise UnreadableImage(
+            f"cannot read {path}: {file.width}x{file.height} is more than the {limit / 1e6:.0f} megapixels that are "
+            "read; cut it into parts"
+        )
+    return file
 
 
 _PILLOW = threading.Lock()
@@ -165,39 +167,49 @@ def _pillow() -> Iterator[None]:
             Pil.MAX_IMAGE_PIXELS = limit
 
 
-def _depth(file: Pil.Image, data: bytes) -> int:
-    """Bits a sample, of the file rather than of what Pillow makes of it."""
+def _is_wide(file: Pil.Image) -> bool:
+    """Whether the file, rather than what Pillow makes of it, has 16 bits a sample."""
     if isinstance(file, PngImagePlugin.PngImageFile):
-        return data[24]  # of the header chunk, which comes first
+        return any(";16" in str(tile[3]) for tile in file.tile)
+    return isinstance(file, TiffImagePlugin.TiffImageFile) and 16 in file.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
+
+
+def _sixteen_bit(file: Pil.Image, data: bytes) -> Picture:
+    """By OpenCV: Pillow has 16 bits for grey only."""
+    photometric = 1
     if isinstance(file, TiffImagePlugin.TiffImageFile):
-        return max(file.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
-    return 8
-
-
-def _sixteen_bit(data: bytes) -> Picture:
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        photometric = file.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if photometric in (0, 1, 2) else None
     if decoded is None or decoded.dtype != np.uint16:
-        raise ValueError("this kind of 16-bit picture is not supported; convert it to PNG")
-    if decoded.ndim == 2:
-        return Picture(np.repeat(decoded[..., None], 3, 2), grey=True)
-    alpha = np.ascontiguousarray(decoded[..., 3]) if decoded.shape[2] == 4 else None
-    return Picture(np.ascontiguousarray(decoded[..., 2::-1]), alpha)
+        raise ValueError("16-bit pictures of this kind are not read here; convert it to PNG")
+    pixels: NDArray[np.uint16] = decoded.reshape(*decoded.shape[:2], -1).astype(np.uint16, copy=False)
+    key = file.info.get("transparency")
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3]
+    elif key is not None:  # one shade of grey that is transparent
+        alpha = np.where(pixels[..., 0] == key, 0, 65535).astype(np.uint16)
+    else:
+        alpha = None
+    if photometric == 0:  # white is zero
+        pixels = ~pixels
+    grey = pixels.shape[2] == 1 or file.mode == "LA"
+    return Picture(pixels[..., [0, 0, 0] if pixels.shape[2] == 1 else [2, 1, 0]], alpha, grey)
 
 
 def _eight_bit(file: Pil.Image, icc: bytes | None) -> Picture:
-    if file.mode in ("I", "F") or file.mode.startswith("I;"):
-        raise ValueError("samples of more than 16 bits or of odd depth are not supported; convert it to 8 or 16 bits")
+    if file.mode == "F" or file.mode.startswith("I"):
+        raise ValueError("samples that are neither 8 nor 16 bit integers are not read here; convert it")
     grey = file.mode in ("1", "L", "LA")
-    if file.mode == "CMYK" and icc is not None:
+    if file.mode == "CMYK" and icc:
         file = _through_profile(file, icc)
     if file.has_transparency_data:
         rgba = np.asarray(file.convert("RGBA"))
-        return Picture(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]), grey)
-    return Picture(np.asarray(file.convert("RGB")), grey=grey)
+        return Picture(rgba[..., :3], rgba[..., 3], grey)
+    return Picture(np.asarray(file.convert("RGB")), None, grey)
 
 
 def _through_profile(file: Pil.Image, icc: bytes) -> Pil.Image:
-    """CMYK to sRGB by the profile in the file; a broken profile leaves the picture as it is."""
+    """CMYK to sRGB by the file's own profile, unless that is broken."""
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
         return ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or file
@@ -206,32 +218,68 @@ def _through_profile(file: Pil.Image, icc: bytes) -> Pil.Image:
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation: from 5 on rows and columns are exchanged, then the two flips."""
+    """Undo an EXIF orientation: from 5 on rows and columns are exchanged, then come the flips."""
     rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(orientation, (1, 1))
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
-def _metadata(file: Pil.Image) -> Metadata:
-    exif = file.getexif()
-    exif[_ORIENTATION] = 1
-    xmp = file.info.get("xmp")
-    if isinstance(xmp, bytes):
-        xmp = re.sub(rb'(tiff:Orientation(?:="|>))[0-9]', rb"\g<1>1", xmp)
-    return Metadata(file.info.get("icc_profile"), exif.tobytes() if file.info.get("exif") else None, xmp)
+def _exif(file: Pil.Image) -> tuple[int, bytes | None]:
+    """The orientation still to be applied, and the EXIF block without it; as it is in the file where possible."""
+    block: bytes | None = file.info.get("exif")
+    try:
+        exif = file.getexif()
+        if isinstance(file, TiffImagePlugin.TiffImageFile):  # Pillow and OpenCV apply a TIFF's orientation
+            tags, exif = _carried_tags(exif), Pil.Exif()
+            exif.update(tags)
+            return 1, exif.tobytes() if tags else None
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        if block and orientation != 1:
+            exif[ExifTags.Base.Orientation] = 1
+            block = exif.tobytes()  # without the thumbnail, which is not upright
+        return orientation, b"Exif\0\0" + block.removeprefix(b"Exif\0\0") if block else None
+    except Exception:  # a broken block is not worth losing the picture for
+        return 1, None
+
+
+def _carried_tags(exif: Pil.Exif) -> dict[int, Any]:
+    """The tags that say something of a photograph rather than of how its pixels are stored."""
+    base, tags = ExifTags.Base, {}
+    for tag in (
+        *(base.ImageDescription, base.Make, base.Model, base.Software, base.DateTime, base.Artist, base.Copyright),
+        *(base.XResolution, base.YResolution, base.ResolutionUnit, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo),
+    ):
+        if tag in exif:
+            value = exif.get_ifd(tag) if isinstance(tag, ExifTags.IFD) else exif[tag]
+            if isinstance(value, dict):
+                value = {k: v for k, v in value.items() if k != ExifTags.IFD.Interop}  # an offset into the old file
+            tags[int(tag)] = value
+    return tags
+
+
+def _xmp_packet(file: Pil.Image) -> bytes | None:
+    packet = file.info.get("xmp")
+    if packet is None and isinstance(file, TiffImagePlugin.TiffImageFile):
+        packet = file.tag_v2.get(TiffImagePlugin.XMP)
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) if isinstance(packet, bytes) else None
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
 
 
 def write_picture(path: Path, picture: Picture, quality: int | None = None) -> None:
     """Write a picture in the format of the path's suffix, whole or not at all.
 
-    ``quality``: 1 to 100 for JPEG (95 if None, never subsampled) and WebP (lossless if None). 16 bits become 8 where
-    the format has no more. JPEG and BMP have no alpha: the picture is laid on white.
+    16 bits become 8 where the format has no more. JPEG and BMP have no alpha: the picture is laid on white.
+
+    Args:
+        quality: 1 to 100 for JPEG (None: 95; colour is never subsampled) and WebP (None: lossless).
 
     Raises:
-        StereosrError: if the format is unknown or too small for the picture, or the file cannot be written.
+        StereosrError: if the format is unknown or cannot hold the picture, or the file cannot be written.
     """
-    write_bytes(path, encode_picture(picture, SUFFIXES.get(path.suffix.lower(), path.suffix), quality, path))
+    write_bytes(path, encode_picture(picture, SUFFIXES.get(path.suffix.lower(), ""), quality, path))
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -245,54 +293,125 @@ def write_bytes(path: Path, data: bytes) -> None:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise StereosrError(f"cannot write {path}: {_reason(error)}") from error
 
 
 def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path) -> bytes:
     """The bytes of a file of format ``kind``; ``path`` is for messages. Raises as ``write_picture``."""
     if kind not in SUFFIXES.values():
-        raise StereosrError(f"cannot write {path}: no format {kind!r}; there are {', '.join(SUFFIXES)}")
+        raise StereosrError(f"cannot write {path}: its suffix must be one of {', '.join(SUFFIXES)}")
     height, width = picture.pixels.shape[:2]
     if max(height, width) > _MAX_SIDE.get(kind, 2**31):
         raise StereosrError(
-            f"cannot write {path}: {width}x{height} is more than {_MAX_SIDE[kind]} a side, {kind}'s limit; use -f png"
+            f"cannot write {path}: {width}x{height} is more than {kind}'s limit of {_MAX_SIDE[kind]} a side; use PNG"
         )
-    pixels, alpha, meta = picture.pixels, picture.alpha, picture.metadata
+    samples = _samples(picture, kind)
+    meta = picture.metadata
+    if meta.icc and meta.icc[16:20] != (b"GRAY" if samples.shape[2] < 3 else b"RGB "):
+        meta = replace(meta, icc=None)  # a profile of another colour space would be wrong
+    try:
+        if kind == "PNG":
+            return _png(samples, meta)
+        if kind == "TIFF":
+            return _tiff(samples, meta)
+        options: dict[str, Any] = {}
+        if kind == "JPEG":
+            options = {"quality": 95 if quality is None else quality, "subsampling": 0}
+        elif kind == "WEBP":
+            options = {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+        blocks = {"icc_profile": meta.icc, "exif": meta.exif, "xmp": meta.xmp}
+        for name, block in blocks.items():
+            if block and (kind != "JPEG" or name == "icc_profile" or len(block) < _JPEG_BLOCK):
+                options[name] = block
+        return _by_pillow(samples, kind, **options)
+    except (OSError, ValueError, OverflowError, struct.error, cv2.error) as error:
+        raise StereosrError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def _samples(picture: Picture, kind: str) -> Pixels:
+    """H x W x 1 to 4: what the format can hold of the pixels and the alpha."""
+    pixels, alpha = picture.pixels, picture.alpha
     if kind not in ("PNG", "TIFF"):
-        pixels, alpha = _eight(pixels), None if alpha is None else _eight(alpha)
+        pixels, alpha = _to_eight(pixels), None if alpha is None else _to_eight(alpha)
     if kind in ("JPEG", "BMP") and alpha is not None:
         opaque = to_float(alpha)[..., None]
         pixels, alpha = quantise(to_float(pixels) * opaque + (1 - opaque), np.uint8), None
-    samples = [pixels[..., :1] if picture.grey else pixels] + ([] if alpha is None else [alpha[..., None]])
-    array = np.concatenate(samples, 2) if len(samples) > 1 else samples[0]
-    if array.dtype == np.uint16 and array.shape[2] > 1:
-        order = {2: [0, 0, 0, 1], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[array.shape[2]]
-        return cv2.imencode(f".{kind.lower()}", array[..., order])[1].tobytes()
-    options: dict[str, Any] = {"icc_profile": meta.icc, "exif": meta.exif, "xmp": meta.xmp}
-    if kind == "JPEG":
-        options |= {"quality": quality or 95, "subsampling": 0}
-    elif kind == "WEBP":
-        options |= {"lossless": True, "exact": True} if quality is None else {"quality": quality}
-    elif kind == "TIFF":
-        options |= {"compression": "tiff_adobe_deflate"}
-    buffer = io.BytesIO()
-    Pil.fromarray(array.squeeze(2) if array.shape[2] == 1 else array).save(
-        buffer, kind, **{key: value for key, value in options.items() if value is not None}
-    )
-    return buffer.getvalue()
+    if (
+        picture.grey and kind != "WEBP" and (alpha is None or alpha.dtype == np.uint8)
+    ):  # 16-bit grey + alpha: none reads
+        pixels = pixels[..., :1]
+    return pixels if alpha is None else np.dstack([pixels, alpha])
 
 
-def _eight(pixels: Pixels) -> Pixels:
+def _to_eight(pixels: Pixels) -> Pixels:
     """16 bits to 8, to the nearest."""
     return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _by_pillow(samples: Pixels, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Pil.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
-def _why(error: Exception) -> str:
-    if isinstance(error, Pil.UnidentifiedImageError):
-        return "it is not a picture"
-    return str(error) or type(error).__name__
+def _png(samples: Pixels, meta: Metadata) -> bytes:
+    """By OpenCV, for its 16 bits and for ten times Pillow's speed; it has no grey with alpha and no metadata."""
+    if samples.shape[2] == 2:
+        data = _by_pillow(samples, "PNG")
+    else:
+        order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[samples.shape[2]]
+        data = cv2.imencode(".png", samples[..., order])[1].tobytes()
+    chunks = io.BytesIO()
+    if meta.icc:
+        PngImagePlugin.putchunk(chunks, b"iCCP", b"ICC Profile\0\0", zlib.compress(meta.icc))
+    if meta.exif:
+        PngImagePlugin.putchunk(chunks, b"eXIf", meta.exif.removeprefix(b"Exif\0\0"))
+    if meta.xmp:
+        PngImagePlugin.putchunk(chunks, b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0", meta.xmp)
+    header = 33  # signature and IHDR
+    return data[:header] + chunks.getvalue() + data[header:]
+
+
+def _tiff(samples: Pixels, meta: Metadata) -> bytes:
+    """Deflated strips under Pillow's directory: Pillow writes no 16-bit colour, OpenCV no metadata."""
+    height, width, channels = samples.shape
+    rows = max(1, 2**20 // (width * channels * samples.itemsize))
+    strips = []
+    for at in range(0, height, rows):
+        band = samples[at : at + rows].astype(samples.dtype.newbyteorder("<"))
+        band[:, 1:] -= band[:, :-1].copy()
+        strips.append(zlib.compress(band.tobytes(), 1))
+    tag, header = TiffImagePlugin, struct.pack("<2sHL", b"II", 42, 8)
+    ifd = _directory(header, meta.exif)
+    ifd[tag.IMAGEWIDTH], ifd[tag.IMAGELENGTH], ifd[tag.SAMPLESPERPIXEL] = width, height, channels
+    ifd[tag.BITSPERSAMPLE] = (samples.itemsize * 8,) * channels
+    ifd[tag.PHOTOMETRIC_INTERPRETATION] = 1 if channels < 3 else 2
+    ifd[tag.COMPRESSION], ifd[tag.PREDICTOR], ifd[tag.PLANAR_CONFIGURATION] = 8, 2, 1
+    ifd[tag.ROWSPERSTRIP] = rows
+    ifd[tag.STRIPBYTECOUNTS] = tuple(map(len, strips))
+    ifd[tag.STRIPOFFSETS] = tuple(np.cumsum([0, *map(len, strips[:-1])]).tolist())  # from the end of the directory
+    if channels in (2, 4):
+        ifd[tag.EXTRASAMPLES] = 2  # alpha, not premultiplied
+    if meta.icc:
+        ifd[tag.ICCPROFILE] = meta.icc
+    if meta.xmp:
+        ifd[tag.XMP] = meta.xmp
+    return header + ifd.tobytes(8) + b"".join(strips)
+
+
+def _directory(header: bytes, exif: bytes | None) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """A TIFF directory with what an EXIF block says, empty where that is broken."""
+    try:
+        ifd, block = TiffImagePlugin.ImageFileDirectory_v2(header), Pil.Exif()
+        with _pillow():
+            block.load(exif or b"")
+            ifd.update(_carried_tags(block))
+        ifd.tobytes(len(header))
+    except Exception:  # as in _exif
+        return TiffImagePlugin.ImageFileDirectory_v2(header)
+    return ifd
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
