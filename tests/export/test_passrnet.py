@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from golden import read_golden, relative_error, with_golden_weights
 from stereosr_export.layers import parallax as parallax_module
-from stereosr_export.layers.parallax import Parallax, as_references, attention, clean_mask, valid_mask, warp
+from stereosr_export.layers.parallax import Parallax, attention, clean_mask, valid_mask, warp
 from stereosr_export.models.passrnet import PASSRnet
 from stereosr_export.training.losses import cycle, objective, parallax_loss, photometric, smoothness
 from stereosr_export.zoo import find
@@ -205,8 +205,3 @@ def test_objective_is_pixel_loss_and_losses_and_reaches_every_parameter() -> Non
     pixel = F.mse_loss(torch.cat(plain(left, right)), target)
     torch.testing.assert_close(objective(plain, left, right, target, F.mse_loss), pixel)
     assert loss > pixel
-
-
-def test_as_references_mirrors_the_right_views() -> None:
-    left, right = torch.rand(2, 2, 3, 4, 5)
-    assert torch.equal(as_references(left, right), torch.cat([left, right.flip(-1)]))

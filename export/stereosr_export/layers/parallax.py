@@ -45,15 +45,6 @@ def valid_mask(from_reference: Tensor) -> Tensor:
     return clean_mask((drawn > SEEN).to(drawn.dtype))
 
 
-def as_references(left: Tensor, right: Tensor) -> Tensor:
-    """N left and N right views -> 2N: the left ones, then the right ones mirrored.
-
-    In a mirrored pair the right view has the left one's part: its partner's pixels lie to the same side. So a network
-    that knows the left view as its reference serves both.
-    """
-    return torch.cat([left, right.flip(-1)])
-
-
 def clean_mask(valid: Tensor) -> Tensor:
     """Occlusions under 20 pixels, then holes under 10 in the others, removed; the rest closed with a disk of radius 3.
 

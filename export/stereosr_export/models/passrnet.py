@@ -11,7 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from stereosr_export.layers.parallax import Parallax, as_references, attention, valid_mask, warp
+from stereosr_export.layers.parallax import Parallax, attention, valid_mask, warp
+from stereosr_export.layers.views import as_references, from_references
 from stereosr_export.training.losses import PARALLAX_LOSSES, PixelLoss, parallax_loss
 from stereosr_export.zoo import ZooModel
 
@@ -128,8 +129,7 @@ class PASSRnet(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         sr, _ = self.super_resolve(*self._pairs(left, right))
-        count = left.shape[0]
-        return sr[:count], sr[count:].flip(-1)
+        return from_references(sr)
 
     def super_resolve(self, reference: Tensor, other: Tensor) -> tuple[Tensor, Parallax | None]:
         """The authors' network: the reference view, N x 3 x sH x sW, and what the attention found, if there is one."""
