@@ -35,7 +35,7 @@ SUFFIXES = {
 }
 """The suffixes of pictures, and the format each stands for when writing. Reading goes by content."""
 
-MAX_PIXELS = 2**28
+MAX_PIXELS = 200_000_000
 """Of 8 bits, half as many of 16: decoding that takes 2 GB, and a header that promises more is a lie or a bomb."""
 
 _MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
@@ -192,8 +192,9 @@ def _sixteen_bit(file: Pil.Image, data: bytes) -> Picture:
         alpha = None
     if photometric == 0:  # white is zero
         pixels = ~pixels
-    grey = pixels.shape[2] == 1 or file.mode == "LA"
-    return Picture(pixels[..., [0, 0, 0] if pixels.shape[2] == 1 else [2, 1, 0]], alpha, grey)
+    if pixels.shape[2] == 1:
+        return Picture(np.repeat(pixels, 3, 2), alpha, grey=True)
+    return Picture(pixels[..., 2::-1], alpha)
 
 
 def _eight_bit(file: Pil.Image, icc: bytes | None) -> Picture:
@@ -202,10 +203,16 @@ def _eight_bit(file: Pil.Image, icc: bytes | None) -> Picture:
     grey = file.mode in ("1", "L", "LA")
     if file.mode == "CMYK" and icc:
         file = _through_profile(file, icc)
-    if file.has_transparency_data:
-        rgba = np.asarray(file.convert("RGBA"))
-        return Picture(rgba[..., :3], rgba[..., 3], grey)
-    return Picture(np.asarray(file.convert("RGB")), None, grey)
+    with_alpha = file.has_transparency_data
+    pixels = np.empty((file.height, file.width, 3), np.uint8)
+    alpha = np.empty(pixels.shape[:2], np.uint8) if with_alpha else None
+    for at in range(0, file.height, 256):  # at once would take twice the memory
+        box = (0, at, file.width, min(at + 256, file.height))
+        band = np.asarray(file.crop(box).convert("RGBA" if with_alpha else "RGB"))
+        pixels[at : at + 256] = band[..., :3]
+        if alpha is not None:
+            alpha[at : at + 256] = band[..., 3]
+    return Picture(pixels, alpha, grey)
 
 
 def _through_profile(file: Pil.Image, icc: bytes) -> Pil.Image:
