@@ -1,0 +1,38 @@
+# Two commands do all the set-up on a fresh machine: `make demo` upscales a pair, `make check` runs every test.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo check lint types test clean
+
+demo: $(VENV)/demo
+	$(BIN)/stereosr upscale examples/left.png examples/right.png -s 4 --overwrite
+
+check: lint types test
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+test: $(VENV)/dev
+	$(BIN)/pytest
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e ".[cpu]"
+	touch $@
+
+# torch by itself first: its exact pin keeps pip from choosing a build with CUDA.
+$(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch
+	$(PIP) -e ".[cpu,train,bench,dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

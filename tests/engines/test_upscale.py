@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes import FakeBackend, random_pair
+from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
+from stereosr_engines.tiling import TilePlan
+from stereosr_engines.types import StereoPair
+from stereosr_engines.upscale import halve, infer_any_size, upscale
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+def test_any_size_is_mirrored_on_and_cropped_back(height, width):
+    pair, backend = random_pair(height, width), FakeBackend(min_tile=(12, 20), multiple_of=4)
+    result = infer_any_size(pair, backend)
+    np.testing.assert_array_equal(result.left, pair.left.repeat(2, 0).repeat(2, 1))
+    rows, columns = backend.tiles[0]
+    assert rows % 4 == columns % 4 == 0
+    assert rows >= 12
+    assert columns >= 20
+
+
+def test_values_that_are_not_finite_are_never_passed_on():
+    def broken(pair: StereoPair) -> StereoPair:
+        return StereoPair(pair.left * np.float32(np.nan), pair.right)
+
+    with pytest.raises(StereosrError, match="not finite"):
+        upscale(random_pair(4, 4), FakeBackend(broken))
+
+
+def test_views_of_unequal_size_are_refused_with_both_sizes():
+    with pytest.raises(UsageError, match=r"5x4.*6x4"):
+        StereoPair(np.zeros((4, 5, 3), np.float32), np.zeros((4, 6, 3), np.float32))
+
+
+def test_halving_ends_with_out_of_memory():
+    spec = FakeBackend(min_tile=(8, 16)).spec
+    plan, seen = TilePlan.of(500, 700, (500, 700), (4, 4)), []
+    with pytest.raises(OutOfMemory):
+        for _ in range(50):
+            plan = halve(plan, spec)
+            assert sum(plan.tile) < sum(seen[-1]) if seen else True
+            seen.append(plan.tile)
+    assert len(seen) > 5
