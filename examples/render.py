@@ -72,7 +72,16 @@ def poster() -> Array:
         cv2.fillPoly(page, [np.array([[150, 210], *tips], np.int32)], (20, 20, 20), cv2.LINE_AA)
     for i, word in enumerate(("STEREO", "parallax", "epipolar", "disparity")):
         place = (290, 130 + 66 * i)
-        cv2.putText(page, word, place, cv2.FONT_HERSHEY_DUPLEX, 1.45 - 0.15 * (i > 0), (150 - 40 * i, 30, 40 * i), 3, cv2.LINE_AA)
+        cv2.putText(
+            page,
+            word,
+            place,
+            cv2.FONT_HERSHEY_DUPLEX,
+            1.45 - 0.15 * (i > 0),
+            (150 - 40 * i, 30, 40 * i),
+            3,
+            cv2.LINE_AA,
+        )
     return page.astype(np.float64) / 255
 
 

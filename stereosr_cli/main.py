@@ -15,7 +15,7 @@ INTERRUPTED = 130
 class CommandFolder(click.Group):
     """Commands are found in ``commands/``; each is imported when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _ctx: click.Context) -> list[str]:
         return sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).with_name("commands"))]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

@@ -8,7 +8,7 @@ import click
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
-class Size(click.ParamType):
+class Size(click.ParamType[int]):
     """An amount of memory: ``800M``, ``4G``, ``1.5GiB``; gives bytes."""
 
     name = "size"
@@ -22,7 +22,7 @@ class Size(click.ParamType):
         return int(float(match[1]) * UNITS[match[2].upper()])
 
 
-class Tile(click.ParamType):
+class Tile(click.ParamType[tuple[int, int] | None]):
     """``auto`` gives None, ``none`` (0, 0), ``N`` bands of N rows (N, 0), ``HxW`` (H, W)."""
 
     name = "tile"
@@ -38,6 +38,8 @@ class Tile(click.ParamType):
         return int(match[1]), int(match[2] or 0)
 
 
-backend = click.option("-b", "--backend", default="auto", show_default=True, help="What runs the model; see 'stereosr doctor'.")
+backend = click.option(
+    "-b", "--backend", default="auto", show_default=True, help="What runs the model; see 'stereosr doctor'."
+)
 scale = click.option("-s", "--scale", type=int, help="How many times larger: 2 or 4.  [default: 4]")
 threads = click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.  [default: all cores]")

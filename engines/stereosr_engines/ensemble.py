@@ -59,7 +59,9 @@ class ModelEnsemble:
     def __init__(self, backends: Sequence[Backend]) -> None:
         scales = {b.spec.scale for b in backends}
         if len(scales) != 1:
-            raise UsageError(f"models of one ensemble have one scale, not {' and '.join(f'x{s}' for s in sorted(scales))}")
+            raise UsageError(
+                f"models of one ensemble have one scale, not {' and '.join(f'x{s}' for s in sorted(scales))}"
+            )
         self._backends = backends
         self.spec: ModelSpec = _common_spec([b.spec for b in backends])
         self.device = " + ".join(dict.fromkeys(b.device for b in backends))
@@ -85,6 +87,5 @@ def _common_spec(specs: Sequence[ModelSpec]) -> ModelSpec:
 
 
 def _mean(pairs: Sequence[StereoPair]) -> StereoPair:
-    left = np.mean([p.left for p in pairs], axis=0, dtype=np.float32)
-    right = np.mean([p.right for p in pairs], axis=0, dtype=np.float32)
+    left, right = (np.mean(np.stack(views), axis=0) for views in zip(*((p.left, p.right) for p in pairs), strict=True))
     return StereoPair(left, right)

@@ -50,7 +50,9 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
     if _is_pair(paths, layout):
         left, right = paths
         if left.is_dir() or right.is_dir():
-            raise UsageError(f"{left if left.is_dir() else right} is a folder: give -l DIR -r DIR for two folders of views")
+            raise UsageError(
+                f"{left if left.is_dir() else right} is a folder: give -l DIR -r DIR for two folders of views"
+            )
         return _checked([_pair_item(left.stem, left, right, Path(), naming)], ())
     items: list[Item] = []
     unmatched: list[Path] = []
@@ -108,7 +110,9 @@ def _pair_item(
 ) -> Item:
     if naming.layout in (None, "pair"):
         targets = tuple(
-            _target(p, below / f if left.parent == right.parent or f else _own_folder(p, left, below), naming, naming.suffix)
+            _target(
+                p, below / f if left.parent == right.parent or f else _own_folder(p, left, below), naming, naming.suffix
+            )
             for p, f in zip((left, right), folders, strict=True)
         )
         return Item(name, (left, right), targets)
@@ -147,7 +151,7 @@ def _known_layout(path: Path) -> Layout:
     layout = detect_layout(path)
     if layout is None:
         raise UsageError(
-            f"{path} does not look like a stereo file: give the other view too, or say --layout sbs, ou, sbs-half, ou-half"
+            f"{path} does not look like a stereo file: give the other view too, or say --layout sbs (or ou, sbs-half, ...)"
         )
     return layout
 
@@ -157,7 +161,9 @@ def _checked(items: list[Item], unmatched: Sequence[Path]) -> Inputs:
     for item in items:
         for target in item.targets:
             if target in seen:
-                raise UsageError(f"{seen[target]} and {item.name} would both be written to {target}: rename one, or use -o")
+                raise UsageError(
+                    f"{seen[target]} and {item.name} would both be written to {target}: rename one, or use -o"
+                )
             if target in item.sources:
                 raise UsageError(f"{target} would be written over its own input: give --suffix or -o")
             seen[target] = item.name

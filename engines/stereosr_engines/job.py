@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -151,9 +152,7 @@ def _advance(
     behind.append((key, result, writer.submit(_write, item, outputs, settings.quality)))
 
 
-def _finished(
-    behind: list[tuple[str, Result, Future[None]]], manifest: Path | None, keep: int
-) -> Iterator[Result]:
+def _finished(behind: list[tuple[str, Result, Future[None]]], manifest: Path | None, keep: int) -> Iterator[Result]:
     while len(behind) > keep:
         key, result, future = behind.pop(0)
         try:
@@ -173,7 +172,9 @@ def _read(item: Item, settings: Settings) -> tuple[Picture, Picture]:
         left, right = read_stereo(item.sources[0], item.layout)
     if left.pixels.shape != right.pixels.shape:
         a, b = (f"{p.pixels.shape[1]}x{p.pixels.shape[0]}" for p in (left, right))
-        raise UsageError(f"{item.name}: left is {a}, right is {b}: the views of a pair have one size; crop or resize one")
+        raise UsageError(
+            f"{item.name}: left is {a}, right is {b}: the views of a pair have one size; crop or resize one"
+        )
     return (right, left) if settings.swap else (left, right)
 
 
@@ -208,7 +209,7 @@ def _upscale(
             break
         except MemoryError:
             plan = halve(plan, backend.spec)
-    left, right = (_like(p, v, backend.spec.scale) for p, v in zip(pictures, views, strict=True))
+    left, right = (_like(p, v) for p, v in zip(pictures, views, strict=True))
     return (left, right), plan.count
 
 
@@ -222,17 +223,19 @@ def make_plan(pair: StereoPair, backend: Backend, settings: Settings) -> TilePla
     if settings.tile is not None:
         overlap = 2 * spec.halo if settings.overlap is None else settings.overlap
         rows, columns = (wanted or size for wanted, size in zip(settings.tile, (pair.height, pair.width), strict=True))
-        return TilePlan.of(pair.height, pair.width, (rows, columns), (overlap, max(overlap, 2 * settings.max_disparity)))
+        return TilePlan.of(
+            pair.height, pair.width, (rows, columns), (overlap, max(overlap, 2 * settings.max_disparity))
+        )
     budget = settings.max_memory or min(psutil.virtual_memory().available // 2, LARGEST_BUDGET)
     return plan_for_memory(pair.height, pair.width, spec, budget, settings.max_disparity, settings.overlap)
 
 
 def _canvases(
-    pair: StereoPair, backend: Backend, plan: TilePlan, dtype: object, on_tile: Callable[[], None]
+    pair: StereoPair, backend: Backend, plan: TilePlan, dtype: Any, on_tile: Callable[[], None]
 ) -> tuple[Pixels, Pixels]:
     scale = backend.spec.scale
     shape = (pair.height * scale, pair.width * scale, 3)
-    left, right = np.empty(shape, dtype), np.empty(shape, dtype)  # type: ignore[call-overload]
+    left, right = np.empty(shape, dtype), np.empty(shape, dtype)
     top = 0
     for band in upscale_bands(pair, backend, plan, on_tile):
         rows = slice(top, top + band.height)
@@ -241,7 +244,7 @@ def _canvases(
     return left, right
 
 
-def _like(source: Picture, pixels: Pixels, scale: int) -> Picture:
+def _like(source: Picture, pixels: Pixels) -> Picture:
     """A picture of these pixels with everything else of ``source``; alpha is enlarged by bicubic."""
     alpha = None
     if source.alpha is not None:

@@ -46,4 +46,6 @@ def find_model(name: str, scale: int | None = None, precision: str = "fp32") -> 
         some = " and ".join(f"x{s}" for s in scales)
         raise UsageError(f"no x{wanted} engine of {name}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
     names = ", ".join(sorted({f"{s.title} {s.precision}" for s in have.values()})) or "none"
-    raise UsageError(f"no {precision} engine of {name} x{wanted} here (there are: {names}): pass a file, or run 'stereosr export'")
+    raise UsageError(
+        f"no {precision} engine of {name} x{wanted} here (there are: {names}): pass a file, or run 'stereosr export'"
+    )

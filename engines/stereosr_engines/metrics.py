@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 UInt8 = NDArray[np.uint8]
 
 LEFT_BORDER = 64
-"""Columns of the left view that the 'left' score drops: they may have no match in the right view (StereoSR, PASSRnet)."""
+"""Columns that the 'left' score drops from the left view: they may have no match in the right one (StereoSR)."""
 
 
 def psnr(a: UInt8, b: UInt8) -> float:

@@ -1,39 +1,41 @@
 """Which files of a folder belong together: by the conventions of cameras, benchmarks and robots, never by guessing."""
 
-import glob
 import re
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from stereosr_engines.errors import UsageError
 from stereosr_engines.images import SUFFIXES
 
-# One row a convention: the folder's or the file's name as a pattern for each side. What the patterns leave over (the
-# groups) must agree, and is the pair's name.
-FOLDERS = (
-    ("left", "right"),
-    ("l", "r"),
-    ("image_2", "image_3"),
-    ("image_02", "image_03"),
-    ("image_0", "image_1"),
-    ("image_00", "image_01"),
-    ("colored_0", "colored_1"),
-)
-"""Sibling folders that hold files of the same stem."""
+OUTPUTS = ("_x2", "_x4")
+"""How the stems of super-resolved pictures end."""
 
-STEMS = (
-    (r"(.*)[_-]l", r"(.*)[_-]r"),
-    (r"(.*)[_. -]left", r"(.*)[_. -]right"),
+# One row a convention: what the left and the right side are called. What the group takes in, the two must share.
+_ANYWHERE = (
+    (r"(.*[_-])l", r"(.*[_-])r"),
+    (r"(.*[_. -])left", r"(.*[_. -])right"),
     (r"left(.*)", r"right(.*)"),
-    (r"l[_-](.*)", r"r[_-](.*)"),
+)
+STEMS = (
+    *_ANYWHERE,
     (r"(|.*[_-])lr0", r"(|.*[_-])lr1"),
     (r"(|.*[_-])hr0", r"(|.*[_-])hr1"),
     (r"(|.*[_-])im0", r"(|.*[_-])im1"),
     (r"(|.*[_-])view1", r"(|.*[_-])view5"),
 )
-"""Stems of files in one folder."""
+"""Conventions for files that lie together."""
+
+FOLDERS = (
+    *_ANYWHERE,
+    (r"()l", r"()r"),
+    (r"()image_2", r"()image_3"),
+    (r"()image_02", r"()image_03"),
+    (r"()colored_0", r"()colored_1"),
+)
+"""Conventions for folders, whose files have the same stems, or stems that tell the sides apart once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,91 +49,71 @@ class PairFiles:
 
 @dataclass(frozen=True, slots=True)
 class FolderScan:
-    """The pairs of a folder in the order of their names, and the pictures that have no one partner."""
+    """The pairs in the order of their names, and the pictures that do not have exactly one partner."""
 
     pairs: tuple[PairFiles, ...]
     unmatched: tuple[Path, ...]
 
 
-def scan_folder(root: Path, ignore_suffixes: tuple[str, ...] = ("_x2", "_x4")) -> FolderScan:
-    """Find the pairs under a folder, subfolders included; stems that end in an ignored suffix are passed over.
+class _Reading(NamedTuple):
+    """What a file's name may mean: the left (0) or right (1) side of ``name``, by a convention both sides share."""
+
+    side: int
+    name: PurePath
+    convention: str
+
+
+def scan_folder(root: Path, ignore_suffixes: tuple[str, ...] = OUTPUTS) -> FolderScan:
+    """Find the pairs under a folder, subfolders included.
+
+    Hidden files, and pictures whose stem ends in an ignored suffix, are passed over.
 
     Raises:
-        UsageError: if the folder does not exist.
+        UsageError: if there is no such folder.
     """
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder")
-    sides: dict[tuple[str, ...], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
-    unmatched = []
-    for path in _pictures(root.rglob("*"), ignore_suffixes):
-        found = _by_stem(path.relative_to(root)) or _by_folder(path.relative_to(root))
-        if found is None:
-            unmatched.append(path)
-        else:
-            side, name, convention = found
-            sides[name, convention][side].append(path)
-    return _scan(((name, left, right) for (name, _), (left, right) in sides.items()), unmatched)
+    found = _pictures(root, "**/*", ignore_suffixes)
+    return _match({path: _readings(path.relative_to(root)) for path in found}, root)
 
 
-def pair_lists(left: Path | str, right: Path | str) -> FolderScan:
-    """Pair the files of two folders or glob patterns: of the same stem, or the same but for the side's marker.
+def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, ...] = OUTPUTS) -> FolderScan:
+    """Pair the pictures of two folders or glob patterns: of the same stem, or the same but for the mark of the side.
 
     Raises:
-        UsageError: if either finds no pictures.
+        UsageError: if one of them has no pictures, or both have the same.
     """
-    sides: dict[str, tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+    readings: dict[Path, list[_Reading | None]] = {}
     for side, where in enumerate((left, right)):
-        pictures = _pictures(
-            Path(where).rglob("*") if Path(where).is_dir() else map(Path, glob.glob(str(where), recursive=True)), ()
-        )
-        if not pictures:
-            raise UsageError(f"no pictures in {where}: give a folder or a pattern like 'left/*.png'")
-        base = Path(where) if Path(where).is_dir() else None
-        for path in pictures:
-            relative = path.relative_to(base) if base else PurePath(path.name)
-            found = _by_stem(relative)
-            name = found[1] if found and found[0] == side else relative.with_suffix("").as_posix()
-            sides[name][side].append(path)
-    return _scan(((name, *both) for name, both in sides.items()), [])
+        root, pattern = _root_and_pattern(where)
+        found = _pictures(root, pattern, ignore_suffixes)
+        if not found:
+            raise UsageError(f"no pictures in {where}: give a folder, or a pattern such as 'left/*.png'")
+        for path in found:
+            if path in readings:
+                raise UsageError(f"{path} is in both lists: left and right must be different files")
+            name = path.relative_to(root)
+            marked = (reading for reading in _readings(name) if reading is None or reading.side == side)
+            readings[path] = [_Reading(side, name.with_suffix(""), ""), *marked]
+    return _match(readings, _root_and_pattern(left)[0])
 
 
-def _pictures(paths: Iterable[Path], ignore_suffixes: tuple[str, ...]) -> list[Path]:
+def _root_and_pattern(where: Path | str) -> tuple[Path, str]:
+    """A folder, file or glob pattern, as a folder and the pattern of the files in it."""
+    path = Path(where)
+    if path.is_dir():
+        return path, "**/*"
+    parts = path.parts if not path.exists() else ()
+    fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?[]", part)), len(parts) - 1)
+    return (path.parent, path.name) if not parts else (Path(*parts[:fixed]), str(PurePath(*parts[fixed:])))
+
+
+def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(
         path
-        for path in paths
+        for path in root.glob(pattern)
         if path.suffix.lower() in SUFFIXES
-        and not path.name.startswith(".")
-        and not (ignore_suffixes and path.stem.endswith(ignore_suffixes))
+        and not path.stem.endswith(ignore_suffixes)
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
     )
-
-
-def _by_stem(path: PurePath) -> tuple[int, str, str] | None:
-    """Side, name and convention of a file whose stem says them."""
-    for patterns in STEMS:
-        for side, pattern in enumerate(patterns):
-            if match := re.fullmatch(pattern, path.stem, re.IGNORECASE):
-                rest = match[1].strip("_-. ")
-                return side, (path.parent / rest).as_posix() if rest else path.parent.as_posix(), patterns[0]
-    return None
-
-
-def _by_folder(path: PurePath) -> tuple[int, str, str] | None:
-    """Side, name and convention of a file that lies in a folder of one side."""
-    parts = path.parts[:-1]
-    for at in reversed(range(len(parts))):
-        for names in FOLDERS:
-            if parts[at].lower() in names:
-                name = PurePath(*parts[:at], *parts[at + 1 :], path.stem)
-                return names.index(parts[at].lower()), name.as_posix(), names[0]
-    return None
-
-
-def _scan(found: Iterable[tuple[str, list[Path], list[Path]]], unmatched: list[Path]) -> FolderScan:
-    pairs = []
-    for name, left, right in found:
-        if len(left) == len(right) == 1:
-            pairs.append(PairFiles(name, left[0], right[0]))
-        else:
-            unmatched += left + right
-    return FolderScan(tuple(sorted(pairs, key=lambda pair: pair.name)), tuple(sorted(unmatched)))

@@ -81,12 +81,14 @@ def read_spec(path: Path) -> ModelSpec:
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist") from None
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise UsageError(f"{path} is not an ONNX file of stereosr ({error}); make one with 'stereosr export'") from error
+        raise UsageError(
+            f"{path} is not an ONNX file of stereosr ({error}); make one with 'stereosr export'"
+        ) from error
     raise UsageError(f"{path} carries no stereosr specification; make one with 'stereosr export'")
 
 
 def _fields(data: Any, at: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message, (number, bytes); the graph itself (number 7) is passed over."""
+    """The length-delimited fields of a protobuf message, (number, bytes); the graph (number 7) is passed over."""
     while at < end:
         key, at = _varint(data, at)
         number, kind = key >> 3, key & 7

@@ -25,15 +25,17 @@ class StereoPair:
     def __post_init__(self) -> None:
         if self.left.shape != self.right.shape:
             left, right = (f"{v.shape[1]}x{v.shape[0]}" for v in (self.left, self.right))
-            raise UsageError(f"left is {left}, right is {right}: the views of a stereo pair have one size; crop or resize")
+            raise UsageError(
+                f"left is {left}, right is {right}: the views of a stereo pair have one size; crop or resize"
+            )
 
     @property
     def height(self) -> int:
-        return self.left.shape[0]
+        return int(self.left.shape[0])
 
     @property
     def width(self) -> int:
-        return self.left.shape[1]
+        return int(self.left.shape[1])
 
     def crop(self, window: "Window") -> "StereoPair":
         """The part of both views inside ``window`` (a view, not a copy)."""

@@ -35,7 +35,9 @@ def upscale_bands(
         on_tile()
         views = np.stack([result.left, result.right])
         if not np.isfinite(views).all():
-            raise StereosrError(f"{backend.spec.title} gave values that are not finite on {backend.device}: use --precision fp32")
+            raise StereosrError(
+                f"{backend.spec.title} gave values that are not finite on {backend.device}: use --precision fp32"
+            )
         return views
 
     def band(top: int) -> Image:
@@ -67,7 +69,9 @@ def halve(plan: TilePlan, spec: ModelSpec) -> TilePlan:
         return replace(plan, tile=(max(-(-rows // 2), 2 * plan.overlap[0], 1), columns))
     if columns > max(spec.min_tile[1], 2 * plan.overlap[1], 8):
         return replace(plan, tile=(rows, max(-(-columns // 2), 2 * plan.overlap[1], 1)))
-    raise OutOfMemory(f"a tile of {columns}x{rows} does not fit into memory: close other programs or use a smaller model")
+    raise OutOfMemory(
+        f"a tile of {columns}x{rows} does not fit into memory: close other programs or use a smaller model"
+    )
 
 
 def _fitting_size(pair: StereoPair, spec: ModelSpec) -> tuple[int, int]:

@@ -40,7 +40,9 @@ class ZooModel:
         """
         if scale not in self.scales:
             has = " and ".join(f"x{s}" for s in self.scales)
-            raise UsageError(f"{self.name} has no x{scale}; it has {has}: pass -s {' or -s '.join(map(str, self.scales))}")
+            raise UsageError(
+                f"{self.name} has no x{scale}; it has {has}: pass -s {' or -s '.join(map(str, self.scales))}"
+            )
         return self.build(scale)
 
 

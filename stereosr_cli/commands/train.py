@@ -56,5 +56,6 @@ def command(config: Path | None, threads: int | None, **chosen: Any) -> None:
 def _report(row: "Progress") -> None:
     score = "" if row.psnr is None else f" · held-back PSNR {row.psnr:.3f} dB"
     click.echo(
-        f"{row.iteration}/{row.iterations} · loss {row.loss:.5f} · lr {row.lr:.2e} · {row.seconds:.0f} s{score}", err=True
+        f"{row.iteration}/{row.iterations} · loss {row.loss:.5f} · lr {row.lr:.2e} · {row.seconds:.0f} s{score}",
+        err=True,
     )

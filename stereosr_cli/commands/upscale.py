@@ -20,25 +20,49 @@ OUT_LAYOUTS = ("same", *IN_LAYOUTS[1:], "anaglyph")
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
 @options.scale
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the input]")
+@click.option(
+    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the input]"
+)
 @click.option("-n", "--model", multiple=True, help="Name or .onnx file; several are averaged.  [default: nafssr-t]")
 @click.option("-l", "--left", help="Folder or glob of the left views; needs -r and -o.")
 @click.option("-r", "--right", help="Folder or glob of the right views.")
-@click.option("--layout", type=click.Choice(IN_LAYOUTS), default="auto", show_default=True, help="How a file holds its views.")
-@click.option("--out-layout", type=click.Choice(OUT_LAYOUTS), default="same", show_default=True, help="What is written.")
+@click.option(
+    "--layout", type=click.Choice(IN_LAYOUTS), default="auto", show_default=True, help="How a file holds its views."
+)
+@click.option(
+    "--out-layout", type=click.Choice(OUT_LAYOUTS), default="same", show_default=True, help="What is written."
+)
 @click.option("--swap", is_flag=True, help="Left is right: exchange the views before anything else.")
 @click.option("-t", "--tile", type=options.Tile(), default="auto", help="auto, none, N rows, or HxW, in LR pixels.")
 @click.option("--overlap", type=click.IntRange(0), help="LR rows that tiles share.  [default: the model's own]")
-@click.option("--max-memory", type=options.Size(), help="For one tile's work, e.g. 2G.  [default: half of what is free]")
-@click.option("--max-disparity", type=click.IntRange(0), default=64, show_default=True, help="In LR pixels, if the width is split.")
+@click.option(
+    "--max-memory", type=options.Size(), help="For one tile's work, e.g. 2G.  [default: half of what is free]"
+)
+@click.option(
+    "--max-disparity",
+    type=click.IntRange(0),
+    default=64,
+    show_default=True,
+    help="In LR pixels, if the width is split.",
+)
 @options.backend
 @click.option("--precision", type=click.Choice(["auto", "fp16", "fp32"]), default="auto", help="Of the model file.")
-@click.option("-x", "--ensemble", is_flag=True, help="Self-ensemble: the mean over four flips; slower, a little better.")
+@click.option(
+    "-x", "--ensemble", is_flag=True, help="Self-ensemble: the mean over four flips; slower, a little better."
+)
 @options.threads
-@click.option("-f", "--format", "file_format", type=click.Choice(["png", "jpg", "webp", "tiff", "bmp"]), help="Of the files written.")
+@click.option(
+    "-f",
+    "--format",
+    "file_format",
+    type=click.Choice(["png", "jpg", "webp", "tiff", "bmp"]),
+    help="Of the files written.",
+)
 @click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP files.")
 @click.option("--suffix", help="Put behind the file's name.  [default: _x4 or _x2]")
-@click.option("--depth", type=click.Choice(["auto", "8", "16"]), default="auto", help="Bits a sample of the files written.")
+@click.option(
+    "--depth", type=click.Choice(["auto", "8", "16"]), default="auto", help="Bits a sample of the files written."
+)
 @click.option("--overwrite", is_flag=True, help="Write over existing files.")
 @click.option("--resume", is_flag=True, help="Skip what an earlier run finished; always so for folders.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails.")
@@ -66,7 +90,9 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     if chosen["ensemble"]:
         backend = SelfEnsemble(backend)
     try:
-        return _run(inputs, backend, _settings(chosen, model_key), chosen, resume=chosen["resume"] or _is_folder(paths, chosen))
+        return _run(
+            inputs, backend, _settings(chosen, model_key), chosen, resume=chosen["resume"] or _is_folder(paths, chosen)
+        )
     finally:
         backend.close()
 
@@ -149,7 +175,9 @@ def _run(inputs: "Inputs", backend: "Backend", settings: "Settings", chosen: dic
                 if chosen["fail_fast"]:
                     break
     if failed:
-        raise SomeItemsFailed(f"{len(failed)} of {len(inputs.items)} pairs failed: " + ", ".join(r.item.name for r in failed))
+        raise SomeItemsFailed(
+            f"{len(failed)} of {len(inputs.items)} pairs failed: " + ", ".join(r.item.name for r in failed)
+        )
     return 0
 
 

@@ -51,7 +51,9 @@ def test_models_are_averaged():
 
 
 def test_an_ensemble_takes_the_strictest_of_its_models_sizes():
-    spec = ModelEnsemble([FakeBackend(min_tile=(45, 8), multiple_of=4), FakeBackend(min_tile=(8, 135), multiple_of=6)]).spec
+    spec = ModelEnsemble(
+        [FakeBackend(min_tile=(45, 8), multiple_of=4), FakeBackend(min_tile=(8, 135), multiple_of=6)]
+    ).spec
     assert spec.min_tile == (45, 135)
     assert spec.multiple_of == 12
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image as Pil
 from PIL import ImageCms, PngImagePlugin
+
 from stereosr_engines import images
 from stereosr_engines.errors import StereosrError
 from stereosr_engines.images import (

@@ -57,7 +57,7 @@ def to_nchw(image: Image) -> NDArray[np.float32]:
 
 def from_nchw(array: NDArray[np.float32]) -> Image:
     """1 x 3 x H x W -> H x W x 3 (a view)."""
-    return array[0].transpose(1, 2, 0)
+    return np.transpose(array[0], (1, 2, 0))
 
 
 def _check_providers(session: "onnxruntime.InferenceSession") -> None:

@@ -47,12 +47,12 @@ def _simple_gate(x: Tensor) -> Tensor:
 
 def split_views(x: Tensor) -> tuple[Tensor, Tensor]:
     """2N x ... -> left N x ..., right N x ...; by size, because ``chunk`` would fix N in an exported graph."""
-    left, right = x.split([x.shape[0] // 2] * 2)
+    left, right = torch.split(x, [x.shape[0] // 2] * 2)
     return left, right
 
 
 class NAFBlock(nn.Module):
-    """NAFNet's block (Chen et al., ECCV 2022): gated depthwise convolution, then a gated feed-forward. N x H x W x C."""
+    """NAFNet's block (Chen et al., ECCV 2022): a gated depthwise convolution, a gated feed-forward. N x H x W x C."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -70,7 +70,8 @@ class NAFBlock(nn.Module):
         y = self.conv1(self.norm1(x)).permute(0, 3, 1, 2)
         y = _simple_gate(self.conv2(y).permute(0, 2, 3, 1))
         x = x + self.conv3(y * self.sca(y)) * self.beta.view(-1)
-        return x + self.conv5(_simple_gate(self.conv4(self.norm2(x)))) * self.gamma.view(-1)
+        y: Tensor = self.conv5(_simple_gate(self.conv4(self.norm2(x))))
+        return x + y * self.gamma.view(-1)
 
 
 class SCAM(nn.Module):
@@ -111,7 +112,7 @@ class StereoBlock(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """Skips its module with probability ``rate`` in training (section 3.3): one draw a forward, for batch and views alike.
+    """Skips its module with probability ``rate`` in training (section 3.3): one draw a forward for the whole batch.
 
     The residual that is kept is divided by 1 - rate. In evaluation the module is always run, unscaled.
     """
@@ -122,12 +123,10 @@ class StochasticDepth(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
-            y: Tensor = self.module(x)
-            return y
-        if torch.rand(()).item() < self.rate:
+        if self.training and self.rate and torch.rand(()).item() < self.rate:
             return x
-        return x + (self.module(x) - x) / (1 - self.rate)
+        y: Tensor = self.module(x)
+        return x + (y - x) / (1 - self.rate) if self.training and self.rate else y
 
 
 class NAFSSR(nn.Module):

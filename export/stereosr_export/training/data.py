@@ -62,7 +62,7 @@ class Pictures:
 
 
 class Patches(Dataset[tuple[Tensor, Tensor]]):
-    """Endless training patches: item ``index`` -> (LR, HR), each 6 x rows x columns in [0, 1], left RGB then right RGB."""
+    """Endless training patches: item ``index`` -> (LR, HR), 6 x rows x columns in [0, 1], left RGB then right."""
 
     def __init__(self, pictures: Pictures, scale: int, patch: tuple[int, int], real_share: float, seed: int) -> None:
         self.pictures, self.scale, self.patch = pictures, scale, patch
@@ -89,30 +89,29 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
 
     def _synthetic(self, rng: np.random.Generator) -> list[tuple[UInt8, UInt8]]:
         rows, columns = ((n + 2 * BORDER) * self.scale for n in self.patch)
-        side = margin(self.patch, self.scale)
+        side = margin(self.scale)
         layers = [self._texture(rng, rows, columns + 2 * side) for _ in range(1 + int(rng.integers(4)))]
         views = render_pair(layers[0], layers[1:], self.scale, rng)
-        return [
-            _cut(view[:, side : side + columns], BORDER, BORDER, self.patch, self.scale) for view in views
-        ]
+        return [_cut(view[:, side : side + columns], BORDER, BORDER, self.patch, self.scale) for view in views]
 
     def _texture(self, rng: np.random.Generator, rows: int, columns: int) -> UInt8:
         picture = self.pictures.mono[rng.integers(len(self.pictures.mono))]
         down, across = max(0, rows - picture.shape[0]), max(0, columns - picture.shape[1])
         if down or across:  # a picture smaller than the patch is mirrored on
-            picture = cv2.copyMakeBorder(picture, 0, down, 0, across, cv2.BORDER_REFLECT_101)
+            picture = np.pad(picture, ((0, down), (0, across), (0, 0)), "reflect")
         top = int(rng.integers(picture.shape[0] - rows + 1))
         left = int(rng.integers(picture.shape[1] - columns + 1))
         return picture[top : top + rows, left : left + columns]
 
 
 def _cut(view: UInt8, top: int, left: int, patch: tuple[int, int], scale: int) -> tuple[UInt8, UInt8]:
-    """(LR, HR) of the patch at LR position (top, left): the same samples as if the whole view had been degraded."""
+    """(LR, HR) of the patch at LR position (top, left): the samples that degrading the whole view would give."""
     rows, columns = patch
     hr = view[top * scale : (top + rows) * scale, left * scale : (left + columns) * scale]
     above, before = min(top, BORDER), min(left, BORDER)
     wide = view[
-        (top - above) * scale : (top + rows + BORDER) * scale, (left - before) * scale : (left + columns + BORDER) * scale
+        (top - above) * scale : (top + rows + BORDER) * scale,
+        (left - before) * scale : (left + columns + BORDER) * scale,
     ]
     return degrade(wide, scale)[above : above + rows, before : before + columns], hr
 
@@ -134,7 +133,7 @@ def _augment(lr: UInt8, hr: UInt8, rng: np.random.Generator) -> tuple[Tensor, Te
 
 
 def _is_large(picture: UInt8) -> bool:
-    return picture.shape[0] >= 600 and picture.shape[1] >= 760
+    return bool(picture.shape[0] >= 600 and picture.shape[1] >= 760)
 
 
 def _halve(picture: UInt8) -> UInt8:

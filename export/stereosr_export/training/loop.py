@@ -2,7 +2,6 @@
 
 import csv
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -219,7 +218,9 @@ class _State:
         mine, theirs = asdict(self.config), state["config"]
         for key in mine.keys() - may_differ:
             if mine[key] != theirs.get(key):
-                raise UsageError(f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out")
+                raise UsageError(
+                    f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out"
+                )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.average = {k: v.to(self.average[k].device) for k, v in state["average"].items()}
@@ -229,7 +230,7 @@ class _State:
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(path.name + ".part")
     write(partial)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _log(path: Path, row: Progress) -> None:

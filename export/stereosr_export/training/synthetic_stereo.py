@@ -1,14 +1,17 @@
 """Stereo pairs from single photographs: layers at random disparities, each with its own full texture."""
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float32]
+Layer = TypeVar("Layer", UInt8, Float)
 
 
-def margin(size: tuple[int, int], scale: int) -> int:
+def margin(scale: int) -> int:
     """Columns that ``render_pair`` wants beside a patch of ``size`` so that disparities stay inside the texture."""
     return 12 * scale
 
@@ -18,8 +21,8 @@ def render_pair(
 ) -> tuple[UInt8, UInt8]:
     """Two views, H x W x 3, of layers that stand before each other, nearest last.
 
-    ``background`` and ``foregrounds`` are textures of one shape, H x W x 3. Each layer carries a slanted disparity plane
-    with a gentle bump; disparities are sub-pixel and positive (x_left - x_right), nearer layers larger. Because every
+    ``background`` and ``foregrounds`` are textures of one shape, H x W x 3. Each layer carries a slanted disparity
+    plane with a gentle bump; disparities are sub-pixel and positive (x_left - x_right), nearer layers larger. Because every
     layer has texture everywhere, what one view hides the other shows truly: occlusions are real ones. The left view is
     never resampled; about one pair in five has its zero plane moved into the scene, as converged cameras have, and one
     in three a slight difference of exposure. Statistics follow real pairs at LR size: 0 to 12 px for the background,
@@ -49,10 +52,11 @@ def _disparity(x: Float, y: Float, base: float, scale: int, rng: np.random.Gener
     return np.asarray(plane + bump * wave, dtype=np.float32)
 
 
-def _shift(image: NDArray[np.generic], disparity: Float, x: Float, y: Float) -> NDArray[np.generic]:
+def _shift(image: Layer, disparity: Float, x: Float, y: Float) -> Layer:
     """The right view of a layer: it shows at x what the left view shows at x + disparity."""
     method = cv2.INTER_LANCZOS4 if image.dtype == np.uint8 else cv2.INTER_LINEAR
-    return np.asarray(cv2.remap(image, x + disparity, y, method, borderMode=cv2.BORDER_REFLECT_101))  # type: ignore[call-overload]
+    shifted = cv2.remap(image, x + disparity, y, method, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(shifted, dtype=image.dtype)
 
 
 def _mask(height: int, width: int, rng: np.random.Generator) -> Float:
@@ -66,6 +70,6 @@ def _mask(height: int, width: int, rng: np.random.Generator) -> Float:
     return np.asarray(cv2.GaussianBlur(mask, (3, 3), 0), dtype=np.float32)
 
 
-def _over(below: NDArray[np.generic], above: NDArray[np.generic], mask: NDArray[np.generic]) -> UInt8:
-    alpha = mask[..., None].astype(np.float32)
+def _over(below: UInt8, above: UInt8, mask: Float) -> UInt8:
+    alpha = mask[..., None]
     return np.asarray(below + (above.astype(np.float32) - below) * alpha + 0.5).astype(np.uint8)
