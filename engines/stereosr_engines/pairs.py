@@ -1,5 +1,6 @@
 """Which files of a folder belong together: by the conventions of cameras, benchmarks and robots, never by guessing."""
 
+import glob
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -93,19 +94,21 @@ def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, 
             if path in readings:
                 raise UsageError(f"{path} is in both lists: left and right must be different files")
             name = path.relative_to(root)
-            marked = (reading for reading in _readings(name) if reading is None or reading.side == side)
+            marked = (reading if reading and reading.side == side else None for reading in _readings(name))
             readings[path] = [_Reading(side, name.with_suffix(""), ""), *marked]
     return _match(readings, _root_and_pattern(left)[0])
 
 
 def _root_and_pattern(where: Path | str) -> tuple[Path, str]:
-    """A folder, file or glob pattern, as a folder and the pattern of the files in it."""
+    """A folder, a file or a glob pattern, as a folder and the pattern of the files in it."""
     path = Path(where)
     if path.is_dir():
         return path, "**/*"
-    parts = path.parts if not path.exists() else ()
-    fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?[]", part)), len(parts) - 1)
-    return (path.parent, path.name) if not parts else (Path(*parts[:fixed]), str(PurePath(*parts[fixed:])))
+    if path.exists():
+        return path.parent, glob.escape(path.name)
+    wild = next((i for i, part in enumerate(path.parts) if re.search(r"[*?[]", part)), len(path.parts) - 1)
+    pattern = (part if part == "**" else re.sub(r"\*+", "*", part) for part in path.parts[wild:])
+    return Path(*path.parts[:wild]), str(PurePath(*pattern))
 
 
 def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> list[Path]:
@@ -117,3 +120,48 @@ def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> lis
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
         and path.is_file()
     )
+
+
+def _readings(path: PurePath) -> list[_Reading | None]:
+    """What a relative path may mean, the surest first: by the stem's mark, by a folder's, by both."""
+    stem = _mark(path.stem, STEMS)
+    by_stem = stem and _Reading(stem.side, path.parent / stem.name, stem.convention)
+    by_folder = _read_folder(path.with_suffix(""))
+    by_both = _read_folder(by_stem.name) if by_stem and by_stem.name != path.parent else None
+    return [by_stem, by_folder, by_both if by_both and by_stem and by_both.side == by_stem.side else None]
+
+
+def _read_folder(path: PurePath) -> _Reading | None:
+    """By the innermost folder that is marked; ``path`` has no suffix."""
+    for at in reversed(range(len(path.parts) - 1)):
+        if mark := _mark(path.parts[at], FOLDERS):
+            return mark._replace(name=PurePath(*path.parts[:at], mark.name, *path.parts[at + 1 :]))
+    return None
+
+
+def _mark(name: str, conventions: Sequence[tuple[str, str]]) -> _Reading | None:
+    for patterns in conventions:
+        for side, pattern in enumerate(patterns):
+            if match := re.fullmatch(pattern, name, re.IGNORECASE):
+                return _Reading(side, PurePath(match[1].strip("_-. ")), f"{patterns[0]}: {match[1]}")
+    return None
+
+
+def _match(readings: Mapping[Path, Sequence[_Reading | None]], root: Path) -> FolderScan:
+    """Pair by the surest reading first; two candidates for one side, or for one name, are nobody's partner."""
+    pairs: list[PairFiles] = []
+    free = set(readings)
+    for rank in range(max(map(len, readings.values()), default=0)):
+        groups: dict[tuple[PurePath, str], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
+        for path in free:
+            if reading := readings[path][rank]:
+                groups[reading.name, reading.convention][reading.side].append(path)
+        for (name, _), (left, right) in groups.items():
+            if left and right:
+                free -= {*left, *right}
+                if len(left) == len(right) == 1:
+                    pairs.append(PairFiles(name.as_posix() if name.parts else root.resolve().name, left[0], right[0]))
+    times = Counter(pair.name for pair in pairs)
+    pairs = sorted((pair for pair in pairs if times[pair.name] == 1), key=lambda pair: pair.name)
+    matched = {path for pair in pairs for path in (pair.left, pair.right)}
+    return FolderScan(tuple(pairs), tuple(sorted(readings.keys() - matched)))
