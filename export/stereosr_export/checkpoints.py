@@ -129,7 +129,7 @@ def _why_not(state: dict[str, Tensor], candidates: list[tuple[ZooModel, int]]) -
         for name, size in wanted.items()
         if given.get(name) != size
     ]
-    differences += [f"{name} is too much" for name in given.keys() - wanted.keys()]
+    differences += [f"{name} is too much" for name in given if name not in wanted]
     more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
     return f"is not {model.name} x{scale}: {'; '.join(differences[:3])}{more}"
 

@@ -36,7 +36,7 @@ def test_model_and_scale_are_seen_from_the_tensors(name: str, scale: int, tmp_pa
         assert all(torch.equal(loaded[k], v) for k, v in state.items())
 
 
-def test_passrnets_own_file_gives_the_authors_output(tmp_path: Path) -> None:
+def test_passrnets_own_file_is_read(tmp_path: Path) -> None:
     path = saved({"epoch": 80, "state_dict": state_of("passrnet", 4)}, tmp_path / "PASSRnet_x4.pth")
     model, scale, state = load_weights(path)
     assert (model.name, scale) == ("passrnet", 4)

@@ -1,0 +1,52 @@
+"""What every model of the zoo keeps, whatever the network inside."""
+
+import pytest
+import torch
+
+from golden import with_golden_weights
+from stereosr_engines.errors import UsageError
+from stereosr_export.zoo import ZooModel, find, zoo
+
+EVERY = [pytest.param(model, scale, id=f"{name}-x{scale}") for name, model in zoo().items() for scale in model.scales]
+FAST = [p for p in EVERY if p.id.split("-x")[0] not in ("nafssr-b", "nafssr-l")]  # which are nafssr-t, only larger
+
+
+@pytest.mark.parametrize(("model", "scale"), EVERY)
+def test_shapes(model: ZooModel, scale: int) -> None:
+    with torch.device("meta"):
+        network = model.create(scale).eval()
+        for sr in network(*torch.empty(2, 3, 3, 61, 203)):
+            assert sr.shape == (3, 3, 61 * scale, 203 * scale)
+            assert sr.dtype == torch.float32
+
+
+@pytest.mark.parametrize(("model", "scale"), FAST)
+def test_pairs_of_a_batch_are_independent_and_runs_repeat(model: ZooModel, scale: int) -> None:
+    network = with_golden_weights(model.create(scale))
+    left, right = torch.rand(2, 2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        together, again = network(left, right), network(left, right)
+        alone = [network(left[i : i + 1], right[i : i + 1]) for i in range(2)]
+    for view in range(2):
+        assert together[view].isfinite().all()
+        assert torch.equal(together[view], again[view])
+        torch.testing.assert_close(together[view], torch.cat([a[view] for a in alone]), atol=1e-5, rtol=1e-4)
+    assert not torch.equal(*together)
+
+
+@pytest.mark.parametrize("model", zoo().values(), ids=zoo())
+def test_a_model_says_what_its_users_need(model: ZooModel) -> None:
+    assert model.name.startswith(model.family)
+    assert model.scales == tuple(sorted(model.scales))
+    assert model.halo > 0
+    assert model.memory[0] > 0
+    assert 0 < model.tolerance <= 1e-5
+    assert model.mean_window is None or all(w >= p for w, p in zip(model.mean_window, model.patch, strict=True))
+    assert model.source
+
+
+def test_what_is_not_there_is_named_with_what_is() -> None:
+    with pytest.raises(UsageError, match=r"no model named 'espcn'; the zoo has .*nafssr-t.*passrnet"):
+        find("espcn")
+    with pytest.raises(UsageError, match=r"nafssr-t has no x3; it has x2 and x4: pass -s 2 or -s 4"):
+        find("nafssr-t").create(3)
