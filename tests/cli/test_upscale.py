@@ -1,0 +1,287 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from command import failed, stereosr
+from shared_data import ROOT, shared
+from stereosr_engines.degrade import imresize
+from stereosr_engines.metrics import psnr
+
+EXAMPLES = ROOT / "examples"
+HR = ROOT / "engines/stereosr_engines/bundled/examples/render"
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """The middle of the example, the smallest size that the bundled models take as it is."""
+    for name in ("left", "right"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), cv2.imread(str(EXAMPLES / f"{name}.png"))[30:75, 10:145])
+    return tmp_path / "left.png", tmp_path / "right.png"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pair: tuple[Path, Path]) -> Path:
+    """Three pairs in two places, and a picture without a partner."""
+    root = tmp_path / "photos"
+    for name in ("a", "b", "sub/c"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(pair[0], root / f"{name}_L.png")
+        shutil.copy(pair[1], root / f"{name}_R.png")
+    shutil.copy(pair[0], root / "alone_L.png")
+    return root
+
+
+def size(path: Path) -> tuple[int, int]:
+    height, width = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).shape[:2]
+    return width, height
+
+
+def files(folder: Path) -> set[str]:
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_the_example_beats_bicubic_in_both_views(tmp_path):
+    done = stereosr("upscale", EXAMPLES / "left.png", EXAMPLES / "right.png", "-s", 4, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "nafssr-t x4 · onnxruntime CPUExecutionProvider · fp32 · 1 tile" in done.stderr
+    assert done.stdout == ""
+    for name, truth in (("left", "hr0"), ("right", "hr1")):
+        hr = cv2.imread(str(HR / f"{truth}.png"))
+        bicubic = imresize(cv2.imread(str(EXAMPLES / f"{name}.png")), 4)
+        assert psnr(cv2.imread(str(tmp_path / f"{name}_x4.png")), hr) > psnr(bicubic, hr) + 1
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_a_pair_is_written_beside_its_input(pair, scale):
+    assert stereosr("upscale", *pair, "-s", scale).returncode == 0
+    assert files(pair[0].parent) == {"left.png", "right.png", f"left_x{scale}.png", f"right_x{scale}.png"}
+    assert size(pair[0].parent / f"left_x{scale}.png") == (135 * scale, 45 * scale)
+
+
+def test_nothing_is_overwritten_unasked(pair):
+    target = pair[0].parent / "left_x4.png"
+    target.write_text("mine")
+    failed(stereosr("upscale", *pair), 2, "left_x4.png exists", "--overwrite")
+    assert target.read_text() == "mine"
+    assert stereosr("upscale", *pair, "--overwrite").returncode == 0
+    assert size(target) == (540, 180)
+
+
+def test_a_folder_keeps_its_structure_and_lists_what_has_no_partner(folder, tmp_path):
+    out = tmp_path / "out"
+    done = stereosr("upscale", folder, "-o", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "alone_L.png" in done.stderr
+    names = {f"{n}_{side}_x4.png" for n in ("a", "b", "sub/c") for side in "LR"}
+    assert files(out) == names | {"stereosr-manifest.jsonl"}
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["status"] for r in rows] == ["done"] * 3
+    assert rows[0]["device"] == "onnxruntime CPUExecutionProvider"
+    assert rows[0]["size"] == [45, 135]
+    assert rows[0]["peak_memory"] > 10**7
+
+
+def test_a_stopped_folder_goes_on_and_other_settings_do_not_pass_for_done(folder, tmp_path):
+    out = tmp_path / "out"
+    shutil.move(folder / "sub", tmp_path / "later")
+    assert stereosr("upscale", folder, "-o", out).returncode == 0
+    before = (out / "a_L_x4.png").stat().st_mtime_ns
+    shutil.move(tmp_path / "later", folder / "sub")
+    rows = [json.loads(r) for r in stereosr("upscale", folder, "-o", out, "--json").stdout.splitlines()]
+    assert sorted(r["status"] for r in rows) == ["done", "skipped", "skipped"]
+    assert (out / "a_L_x4.png").stat().st_mtime_ns == before
+    done = stereosr("upscale", folder, "-o", out, "--swap")
+    failed(done, 3, "3 of 3 pairs failed")
+    assert (out / "a_L_x4.png").stat().st_mtime_ns == before
+
+
+def test_a_bad_pair_does_not_stop_the_others(folder, tmp_path):
+    (folder / "b_R.png").write_bytes((folder / "b_R.png").read_bytes()[:2000])
+    done = stereosr("upscale", folder, "-o", tmp_path / "out")
+    failed(done, 3, "1 of 3 pairs failed: b")
+    assert any("b_R.png" in line and line.startswith("failed") for line in done.stderr.splitlines())
+    assert {"a_L_x4.png", "sub/c_R_x4.png"} <= files(tmp_path / "out")
+    assert "b_L_x4.png" not in files(tmp_path / "out")
+
+
+def test_fail_fast_stops_at_the_first(folder, tmp_path):
+    (folder / "a_L.png").write_text("no picture")
+    failed(stereosr("upscale", folder, "-o", tmp_path / "out", "--fail-fast"), 3, "failed: a")
+    assert not (tmp_path / "out" / "sub" / "c_L_x4.png").exists()
+
+
+def test_two_folders_of_views(pair, tmp_path):
+    for side, file in zip(("cam0", "cam1"), pair, strict=True):
+        (tmp_path / side).mkdir()
+        shutil.copy(file, tmp_path / side / "000.png")
+    done = stereosr("upscale", "-l", tmp_path / "cam0", "-r", tmp_path / "cam1", "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(files(tmp_path / "out")) == 3
+
+
+def test_a_dry_run_writes_nothing(folder, tmp_path):
+    done = stereosr("upscale", folder, "-o", tmp_path / "out", "--dry-run")
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 3
+    assert "a_L_x4.png" in done.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_sixteen_bits_alpha_and_grey_come_back_as_they_came(tmp_path, pair):
+    for name, file in zip(("left", "right"), pair, strict=True):
+        colour = cv2.imread(str(file)).astype(np.uint16) * 257
+        alpha = np.full((*colour.shape[:2], 1), 65535, np.uint16)
+        cv2.imwrite(str(tmp_path / f"rgba_{name}.png"), np.concatenate([colour, alpha], 2))
+        cv2.imwrite(str(tmp_path / f"grey_{name}.png"), cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2GRAY))
+    for kind, shape, dtype in (("rgba", (90, 270, 4), np.uint16), ("grey", (90, 270), np.uint8)):
+        done = stereosr("upscale", tmp_path / f"{kind}_left.png", tmp_path / f"{kind}_right.png", "-s", 2)
+        assert done.returncode == 0, done.stderr
+        result = cv2.imread(str(tmp_path / f"{kind}_right_x2.png"), cv2.IMREAD_UNCHANGED)
+        assert (result.shape, result.dtype) == (shape, dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 3), (30, 200), (61, 40)])
+def test_sizes_below_the_pooling_window_work(tmp_path, shape):
+    for name in ("left", "right"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((*shape, 3), 90, np.uint8))
+    done = stereosr("upscale", tmp_path / "left.png", tmp_path / "right.png", "-s", 2)
+    assert done.returncode == 0, done.stderr
+    assert size(tmp_path / "left_x2.png") == (2 * shape[1], 2 * shape[0])
+
+
+def test_one_file_twice_is_done_with_a_warning(pair):
+    done = stereosr("upscale", pair[0], pair[0].with_name("copy.png"))
+    failed(done, 2, "copy.png does not exist")
+    shutil.copy(pair[0], pair[0].with_name("copy.png"))
+    done = stereosr("upscale", pair[0], pair[0].with_name("copy.png"))
+    assert done.returncode == 0
+    assert "same picture" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"just text", "not an image"), (None, "truncated")],
+    ids=["empty", "text", "truncated"],
+)
+def test_files_that_are_no_pictures_are_named(pair, content, reason):
+    whole = pair[1].read_bytes()
+    pair[1].write_bytes(whole[: len(whole) // 2] if content is None else content)
+    failed(stereosr("upscale", *pair), 1, "right.png", reason)
+    assert files(pair[0].parent) == {"left.png", "right.png"}
+
+
+def test_views_of_unequal_size_are_refused_with_both_sizes(pair):
+    cv2.imwrite(str(pair[1]), cv2.imread(str(pair[1]))[:, :-5])
+    failed(stereosr("upscale", *pair), 2, "135x45", "130x45")
+
+
+def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp_path):
+    (tmp_path / "file").write_text("")
+    failed(stereosr("upscale", *pair, "-o", tmp_path / "file" / "out"), 1, str(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        ([], ["nothing to do"]),
+        (["nowhere.png", "right.png"], ["nowhere.png does not exist"]),
+        (["left.png"], ["left.png", "--layout"]),
+        (["left.png", "right.png", "-s", "3"], ["x3", "pass -s 2 or -s 4"]),
+        (["left.png", "right.png", "-n", "nafssr-xxl"], ["nafssr-xxl", "nafssr-t x4"]),
+        (["left.png", "right.png", "-n", "left.png.onnx"], ["left.png.onnx does not exist"]),
+        (["left.png", "right.png", "-n", "./right.png"], ["not an ONNX file of stereosr"]),
+        (["left.png", "right.png", "-t", "0"], ["no tile"]),
+        (["left.png", "right.png", "--max-memory", "lots"], ["no amount of memory"]),
+        (["."], ["-o OUT"]),
+        (["-l", "."], ["-l and -r go together"]),
+        (["left.png", "right.png", "-b", "abacus"], ["no backend named 'abacus'"]),
+    ],
+)
+def test_wrong_usage_names_the_fix(pair, arguments, parts):
+    failed(stereosr("upscale", *arguments, cwd=pair[0].parent), 2, *parts)
+
+
+def test_a_tile_that_does_not_fit_says_what_it_needs(pair):
+    failed(stereosr("upscale", *pair, "--max-memory", "1K"), 5, "GiB", "--max-memory")
+
+
+def test_an_interrupt_leaves_no_partial_file(folder, tmp_path):
+    for n in range(30):
+        for side in "LR":
+            shutil.copy(folder / f"a_{side}.png", folder / f"more{n:02}_{side}.png")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "stereosr_cli", "upscale", str(folder), "-o", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while not (out / "a_R_x4.png").exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert all(name.endswith((".png", ".jsonl")) for name in files(out))
+    assert all(cv2.imread(str(out / n)) is not None for n in files(out) if n.endswith(".png"))
+    assert 0 < len(files(out)) < 60
+
+
+def test_upscale_runs_where_torch_and_the_gpu_libraries_cannot_be_imported(pair):
+    blocked = ("torch", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "stereosr_export", "matplotlib")
+    code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom stereosr_cli.main import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "upscale", str(pair[0]), str(pair[1])], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, contextlib\n"
+        "from stereosr_cli.main import cli\n"
+        "with contextlib.suppress(SystemExit): cli(['--help'])\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & "
+        "{'numpy', 'cv2', 'PIL', 'rich', 'onnxruntime', 'torch', 'psutil', 'onnx'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
+    for name in ("upscale", "export", "train", "models"):
+        assert name in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to fill a small file system")
+def test_a_full_disk_leaves_nothing(pair, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(small)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("cannot mount a small file system here")
+    try:
+        failed(stereosr("upscale", *pair, "-o", small), 1, "No space left")
+        assert files(small) == set()
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_the_second_view_helps(tmp_path):
+    """On a real pair, the right view given truly must beat the left view given twice."""
+    scene = shared("bench/KITTI2015") / "lr_x4" / "000002"
+    hr = cv2.imread(str(shared("bench/KITTI2015") / "hr" / "000002" / "hr0.png"))
+    scores = []
+    for name, right in (("true", "lr1"), ("twice", "lr0")):
+        (tmp_path / name).mkdir()
+        shutil.copy(scene / "lr0.png", tmp_path / name / "left.png")
+        shutil.copy(scene / f"{right}.png", tmp_path / name / "right.png")
+        assert stereosr("upscale", tmp_path / name / "left.png", tmp_path / name / "right.png").returncode == 0
+        sr = cv2.imread(str(tmp_path / name / "left_x4.png"))
+        scores.append(psnr(sr, hr[: sr.shape[0], : sr.shape[1]]))
+    assert scores[0] > scores[1] + 0.02
