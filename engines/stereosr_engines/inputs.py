@@ -151,7 +151,7 @@ def _known_layout(path: Path) -> Layout:
     layout = detect_layout(path)
     if layout is None:
         raise UsageError(
-            f"{path} does not look like a stereo file: give the other view too, or say --layout sbs (or ou, sbs-half, ...)"
+            f"{path} does not look like a stereo file: give the other view too, or say how it holds both, e.g. --layout sbs"
         )
     return layout
 

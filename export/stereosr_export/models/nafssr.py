@@ -17,8 +17,8 @@ PATCH = (30, 90)
 """LR rows and columns of a training patch (section 4.1); TLSC's window follows from it."""
 
 
-MEMORY_PER_CHANNEL = 64
-"""Bytes an LR pixel and channel of both views in onnxruntime: about eight live fp32 maps."""
+MEMORY_PER_CHANNEL, MEMORY_PER_MATCH = 150, 20
+"""Bytes that onnxruntime was seen to hold, an LR pixel and channel, and an LR pixel and column (both views)."""
 
 
 class Pointwise(nn.Conv2d):
@@ -158,7 +158,7 @@ def _zoo_model(size: str, width: int, blocks: int, drop_path: float) -> ZooModel
         patch=PATCH,
         mean_window=pooling_window(PATCH),
         halo=8,
-        memory=(MEMORY_PER_CHANNEL * width, 24),
+        memory=(MEMORY_PER_CHANNEL * width, MEMORY_PER_MATCH),
         tolerance=1e-5,
         source="NAFSSR, Chu, Chen and Yu, CVPRW 2022",
     )

@@ -117,7 +117,7 @@ def _cut(view: UInt8, top: int, left: int, patch: tuple[int, int], scale: int) -
 
 
 def _augment(lr: UInt8, hr: UInt8, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """The RGB order shuffled alike in both views, flips; a horizontal flip exchanges the views (NAFSSR, section 3.3)."""
+    """RGB shuffled alike in both views, and flips; a horizontal one exchanges the views (NAFSSR, section 3.3)."""
     order = rng.permutation(3)
     views = [order, 3 + order]
     rows, columns = slice(None), slice(None)

@@ -22,11 +22,10 @@ def render_pair(
     """Two views, H x W x 3, of layers that stand before each other, nearest last.
 
     ``background`` and ``foregrounds`` are textures of one shape, H x W x 3. Each layer carries a slanted disparity
-    plane with a gentle bump; disparities are sub-pixel and positive (x_left - x_right), nearer layers larger. Because every
-    layer has texture everywhere, what one view hides the other shows truly: occlusions are real ones. The left view is
-    never resampled; about one pair in five has its zero plane moved into the scene, as converged cameras have, and one
-    in three a slight difference of exposure. Statistics follow real pairs at LR size: 0 to 12 px for the background,
-    up to 14 px more for each layer before it.
+    plane with a gentle bump; disparities are sub-pixel and positive (x_left - x_right), nearer layers larger. Every
+    layer has texture everywhere, so what one view hides the other shows truly. The left view is never resampled; one
+    pair in five has its zero plane moved into the scene, as converged cameras have, and one in three a slight
+    difference of exposure. At LR size the background lies at 0 to 12 px, the nearest layer up to 14 px before it.
     """
     height, width = background.shape[:2]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

@@ -1,0 +1,162 @@
+"""The shape of the project, held by tests: who imports whom, what the wheel holds, what the README says."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared_data import ROOT
+
+SOURCES = {
+    "stereosr_cli": ROOT / "stereosr_cli",
+    "stereosr_engines": ROOT / "engines/stereosr_engines",
+    "stereosr_export": ROOT / "export/stereosr_export",
+}
+MAY_IMPORT = {
+    "stereosr_engines": {"stereosr_engines"},
+    "stereosr_export": {"stereosr_export", "stereosr_engines"},
+    "stereosr_cli": {"stereosr_cli", "stereosr_engines"},
+}
+HEAVY = {
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "tensorrt",
+    "tensorrt_rtx",
+    "pycuda",
+    "cuda",
+    "matplotlib",
+    "av",
+    "stereosr_export",
+}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            yield (node.module or "").split(".")[0]
+
+
+def without_type_checking(tree: ast.Module) -> ast.Module:
+    body = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")]
+    return ast.Module(body, [])
+
+
+def at_import_time(tree: ast.Module) -> set[str]:
+    """What a module imports when it is imported: not what its functions import when they run."""
+    body = [n for n in without_type_checking(tree).body if not isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    return set(imports(ast.Module(body, [])))
+
+
+MODULES = [(name, path) for name, root in SOURCES.items() for path in sorted(root.rglob("*.py"))]
+IDS = [str(path.relative_to(ROOT)) for _, path in MODULES]
+
+
+@pytest.mark.parametrize(("package", "path"), MODULES, ids=IDS)
+def test_imports_go_one_way(package, path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    ours = {name for name in imports(without_type_checking(tree)) if name.startswith("stereosr")}
+    if package == "stereosr_cli":  # export and train are reached from inside a command's body alone
+        ours -= {"stereosr_export"}
+        assert "stereosr_export" not in at_import_time(tree)
+    assert ours <= MAY_IMPORT[package]
+
+
+@pytest.mark.parametrize(("package", "path"), MODULES, ids=IDS)
+def test_the_runtime_imports_no_heavy_library_when_imported(package, path):
+    if package != "stereosr_export":
+        assert not at_import_time(ast.parse(path.read_text(encoding="utf-8"))) & HEAVY
+
+
+def test_every_module_of_the_runtime_imports_with_nothing_optional_installed():
+    names = [
+        ".".join(p.relative_to(SOURCES[package].parent).with_suffix("").parts).removesuffix(".__init__")
+        for package, p in MODULES
+        if package != "stereosr_export" and p.name != "__main__.py"
+    ]
+    block = f"for n in {sorted(HEAVY)}: sys.modules[n] = None\n"
+    code = f"import sys, importlib\n{block}for n in {names}: importlib.import_module(n)"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True)
+
+
+def test_nothing_is_printed_outside_the_command_line():
+    for package, path in MODULES:
+        if package != "stereosr_cli":
+            calls = (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call))
+            assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
+
+
+def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path):
+    pytest.importorskip("hatchling")
+    code = "from hatchling.build import build_wheel; import sys; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == set(SOURCES)
+    for scale in (2, 4):
+        assert f"stereosr_engines/bundled/nafssr-t_x{scale}.onnx" in names
+    assert any(n.endswith("licenses/NOTICE") for n in names)
+
+
+def test_extras_named_in_the_readme_and_in_errors_exist():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    have = set(project["optional-dependencies"])
+    texts = [(ROOT / "README.md").read_text(encoding="utf-8")] + [p.read_text(encoding="utf-8") for _, p in MODULES]
+    for text in texts:
+        for extras in re.findall(r'(?:stereosr|"\.)\[([a-z,]+)\]', text):
+            assert set(extras.split(",")) <= have, extras
+
+
+def test_no_path_of_a_machine_and_no_large_file_is_in_the_repository():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.exists():
+            assert path.stat().st_size < 10 * 2**20, name
+            if path.suffix in {".py", ".md", ".toml", ".txt", ".yml", ".json", ".jsonl", ".csv"}:
+                assert not re.search(r"/(?:root|home/\w+|work)/", path.read_text(encoding="utf-8")), name
+
+
+def readme_commands() -> list[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.split("  #")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_every_stereosr_command_of_the_readme_exists_with_its_options():
+    """The options of each command line are parsed by click itself; what they do is tested beside each command."""
+    import click
+
+    from stereosr_cli.main import cli
+
+    seen = 0
+    for line in readme_commands():
+        words = line.split()
+        if words[0] == "stereosr":
+            command = cli.get_command(click.Context(cli), words[1])
+            assert command is not None, line
+            arguments = [w for w in words[2:] if w != "--help"]
+            with click.Context(command, info_name=words[1], resilient_parsing=True) as context:
+                command.parse_args(context, list(arguments))
+            known = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
+            assert {w for w in arguments if re.match(r"-", w)} <= known, line
+            seen += 1
+    assert seen > 8
+
+
+def test_the_two_commands_that_set_everything_up_are_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = [line.split()[1] for line in readme_commands() if line.startswith("make ")]
+    assert targets == ["demo", "check"]
+    assert all(re.search(rf"^{t}:", makefile, re.MULTILINE) for t in targets)
+    assert Path(ROOT / ".ci/run").read_text(encoding="utf-8").rstrip().endswith("make check")
