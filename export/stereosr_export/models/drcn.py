@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from stereosr_export.layers.luminance import OnLuminance, conv3x3, luminance
+from stereosr_export.layers.luminance import OnLuminance, conv3x3, luminance, residual3x3
 from stereosr_export.training.losses import PixelLoss
 from stereosr_export.zoo import ZooModel
 
@@ -20,7 +20,7 @@ class Recursive(nn.Module):
         recur = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
         nn.init.dirac_(recur.weight)  # section 4.1: a pass starts by changing nothing
         self.recur = nn.Sequential(recur, nn.ReLU())
-        self.reconstruct = nn.Sequential(conv3x3(WIDTH, WIDTH), nn.ReLU(), conv3x3(WIDTH, 1))
+        self.reconstruct = nn.Sequential(conv3x3(WIDTH, WIDTH), nn.ReLU(), residual3x3(WIDTH))
         self.mean = nn.Parameter(torch.full((RECURSIONS,), 1 / RECURSIONS))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ MODELS = (
         patch=(30, 90),
         mean_window=None,
         halo=12,
-        memory=(81_920, 0),
+        memory=(573_440, 0),
         tolerance=1e-5,
         source="DRCN, Kim, Lee and Lee, CVPR 2016",
     ),

@@ -7,7 +7,7 @@ passes through the shared convolutions would need statistics of its own.
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stereosr_export.layers.luminance import OnLuminance, conv3x3
+from stereosr_export.layers.luminance import OnLuminance, conv3x3, residual3x3
 from stereosr_export.zoo import ZooModel
 
 UNITS = 25
@@ -18,7 +18,7 @@ class DRRN(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.first, self.last = conv3x3(1, 128), conv3x3(128, 1)
+        self.first, self.last = conv3x3(1, 128), residual3x3(128)
         self.unit = nn.Sequential(nn.ReLU(), conv3x3(128, 128), nn.ReLU(), conv3x3(128, 128))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ MODELS = (
         patch=(30, 90),
         mean_window=None,
         halo=28,
-        memory=(49_152, 0),
+        memory=(151_552, 0),
         tolerance=1e-5,
         source="DRRN, Tai, Yang and Liu, CVPR 2017",
     ),

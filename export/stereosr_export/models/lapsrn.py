@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stereosr_export.layers.luminance import Bicubic, conv3x3, luminance
+from stereosr_export.layers.luminance import Bicubic, conv3x3, luminance, residual3x3
 from stereosr_export.layers.views import split_views
 from stereosr_export.training.losses import PixelLoss
 from stereosr_export.zoo import ZooModel
@@ -24,7 +24,7 @@ class Level(nn.Module):
         convs = chain.from_iterable((conv3x3(64, 64), nn.LeakyReLU(0.2)) for _ in range(10))
         double = nn.ConvTranspose2d(64, 64, 3, stride=2, padding=1, output_padding=1, bias=False)
         self.features = nn.Sequential(*convs, double, nn.LeakyReLU(0.2))
-        self.residual = conv3x3(64, 1)
+        self.residual = residual3x3(64)
         self.image = nn.ConvTranspose2d(1, 1, 4, stride=2, padding=1, bias=False)
         bilinear = torch.tensor([0.25, 0.75, 0.75, 0.25])
         with torch.no_grad():
@@ -80,7 +80,7 @@ MODELS = (
         patch=(30, 90),
         mean_window=None,
         halo=20,
-        memory=(20_480, 0),
+        memory=(36_864, 0),
         tolerance=1e-5,
         source="LapSRN, Lai et al., CVPR 2017",
     ),

@@ -162,7 +162,7 @@ def _zoo_model(name: str, build: Callable[[int], PASSRnet]) -> ZooModel:
         patch=(30, 90),
         mean_window=None,
         halo=32,
-        memory=(16_384, 32),
+        memory=(32_768, 12),
         tolerance=1e-5,
         source="PASSRnet, Wang et al., CVPR 2019",
     )

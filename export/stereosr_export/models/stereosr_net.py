@@ -74,7 +74,7 @@ MODELS = (
         patch=(30, 90),
         mean_window=None,
         halo=20,
-        memory=(40_960, 0),
+        memory=(102_400, 0),
         tolerance=1e-5,
         source="StereoSR, Jeon et al., CVPR 2018",
     ),

@@ -4,7 +4,7 @@ from itertools import chain
 
 from torch import Tensor, nn
 
-from stereosr_export.layers.luminance import OnLuminance, conv3x3
+from stereosr_export.layers.luminance import OnLuminance, conv3x3, residual3x3
 from stereosr_export.zoo import ZooModel
 
 
@@ -14,7 +14,7 @@ class VDSR(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         inner = chain.from_iterable((conv3x3(64, 64), nn.ReLU()) for _ in range(18))
-        self.body = nn.Sequential(conv3x3(1, 64), nn.ReLU(), *inner, conv3x3(64, 1))
+        self.body = nn.Sequential(conv3x3(1, 64), nn.ReLU(), *inner, residual3x3(64))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.body(x)
