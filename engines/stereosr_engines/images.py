@@ -118,7 +118,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
     try:
         wide = _is_wide(file)
         file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
-        with _pillow():
+        with quiet_pillow():
             orientation, exif = _exif(file)
             metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
         picture = _sixteen_bit(file, data) if wide else _eight_bit(file, metadata.icc)
@@ -135,7 +135,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
 def open_image(data: bytes, path: Path) -> Pil.Image:
     """The picture in ``data`` as Pillow sees it, its pixels not decoded yet. Raises as ``read_picture``."""
     try:
-        with _pillow():
+        with quiet_pillow():
             file = Pil.open(io.BytesIO(data), formats=sorted(set(SUFFIXES.values())))
             if isinstance(file, TiffImagePlugin.TiffImageFile):
                 _carried_tags(file.getexif())  # here, where its warnings are silenced: load() does it again
@@ -156,7 +156,7 @@ _PILLOW = threading.Lock()
 
 
 @contextmanager
-def _pillow() -> Iterator[None]:
+def quiet_pillow() -> Iterator[None]:
     """Where Pillow looks at headers and metadata: its warnings and its limit on pixels are global, hence the lock."""
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -411,7 +411,7 @@ def _directory(header: bytes, exif: bytes | None) -> TiffImagePlugin.ImageFileDi
     """A TIFF directory with what an EXIF block says, empty where that is broken."""
     try:
         ifd, block = TiffImagePlugin.ImageFileDirectory_v2(header), Pil.Exif()
-        with _pillow():
+        with quiet_pillow():
             block.load(exif or b"")
             ifd.update(_carried_tags(block))
         ifd.tobytes(len(header))

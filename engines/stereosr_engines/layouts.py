@@ -1,0 +1,342 @@
+"""Both views in one file: MPO, JPS, side by side, over-under, anaglyph; told apart, read and written."""
+
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image as Pil
+
+from stereosr_engines.errors import StereosrError, UsageError
+from stereosr_engines.images import (
+    Picture,
+    Pixels,
+    UnreadableImage,
+    decode_picture,
+    encode_picture,
+    open_image,
+    quantise,
+    quiet_pillow,
+    read_bytes,
+    to_float,
+    write_bytes,
+    write_picture,
+)
+from stereosr_engines.types import Image
+
+Layout = Literal["pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps", "anaglyph"]
+"""How two views lie on disk: ``pair`` is two files, ``anaglyph`` can only be written."""
+
+STEREO_SUFFIXES: dict[str, Layout] = {".mpo": "mpo", ".jps": "jps"}
+"""Suffixes of files that hold both views."""
+
+_AXIS: dict[Layout, int] = {"sbs": 1, "sbs-half": 1, "ou": 0, "ou-half": 0}
+_HALF: dict[Layout, Layout] = {"sbs": "sbs-half", "ou": "ou-half"}
+
+# Players' marks in a stem, between anything but letters and digits; they are believed only if the halves agree, for
+# LR is also low resolution and "ou" a word.
+_NAMES: tuple[tuple[str, Layout], ...] = (
+    (r"(h|half)[-_. ]?(sbs|lr)|sbs[-_. ]?half", "sbs-half"),
+    (r"(h|half)[-_. ]?(ou|tab|tb)|(ou|tab|tb)[-_. ]?half", "ou-half"),
+    (r"sbs|lr|3dh", "sbs"),
+    (r"ou|tab|tb|3dv", "ou"),
+)
+
+# Measured on 52 pairs, joined in both directions, and 476 single photographs: all found, none taken for a pair.
+_ALIKE = 0.6
+_SEAM = 1.6
+
+_SCREEN = 16 / 9  # the shape of a file whose views were squeezed to fit a screen
+
+# Least-squares matrices for red-cyan glasses, for linear light (E. Dubois, "A projection method to generate anaglyph
+# stereo images", ICASSP 2001).
+_DUBOIS = (
+    ((0.4561, 0.500484, 0.176381), (-0.0400822, -0.0378246, -0.0157589), (-0.0152161, -0.0205971, -0.00546856)),
+    ((-0.0434706, -0.0879388, -0.00155529), (0.378476, 0.73364, -0.0184503), (-0.0721527, -0.112961, 1.2264)),
+)
+
+_MPF_ENTRIES = 0xB002
+_DISPARITY = 0x020002
+_UNKNOWN = b"\xff" * 8
+
+
+def detect_layout(path: Path) -> Layout | None:
+    """How a file holds two views, by its headers, its suffix, its name and its halves; None if it shows one.
+
+    A file that cannot be read is judged by its suffix alone: reading it will say what is wrong.
+    """
+    by_suffix = STEREO_SUFFIXES.get(path.suffix.lower())
+    try:
+        data = read_bytes(path)
+        file = open_image(data, path)
+        if len(_disparity_frames(file)) >= 2:
+            return "mpo"
+        if _jps_header(file):
+            return "jps"
+        return by_suffix or _by_halves(decode_picture(data, path).pixels, path.stem)
+    except UnreadableImage:
+        return by_suffix
+
+
+def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[Picture, Picture]:
+    """The left and the right view in a file, in full size: squeezed ones are stretched back.
+
+    JPS is cross-eyed (the left half is the right view) unless its header says otherwise; elsewhere the left view comes
+    first. A middle row or column that belongs to neither half is left out.
+
+    Raises:
+        UnreadableImage: as ``read_picture``; also if nothing shows that there are two views, or one is missing.
+        UsageError: for a layout that no single file can be read in.
+    """
+    chosen = detect_layout(path) if layout == "auto" else layout
+    if chosen is None:
+        raise UnreadableImage(f"{path} does not look like two views in one file; if it is, say --layout sbs or ou")
+    data = read_bytes(path)
+    if chosen == "mpo":
+        first, second = _mpo_frames(data, path)
+        return decode_picture(first, path), decode_picture(second, path)
+    if chosen == "jps":
+        return _read_jps(data, path)
+    if chosen not in _AXIS:
+        raise UsageError(f"{path} cannot be read as {chosen}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
+    return _split(decode_picture(data, path), _AXIS[chosen], chosen in _HALF.values(), path)
+
+
+def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, quality: int | None = None) -> None:
+    """Write both views into one file, whole or not at all; ``quality`` as in ``write_picture``.
+
+    The format follows the suffix, except that MPO and JPS are JPEG. What is joined carries the left view's metadata;
+    MPO keeps each view's own. Anaglyphs are red-cyan and have no alpha.
+
+    Raises:
+        StereosrError: if the views differ in size or depth, or as ``write_picture``.
+        UsageError: for ``pair``, which is two files, and a suffix that contradicts the layout.
+    """
+    if (left.pixels.shape, left.pixels.dtype) != (right.pixels.shape, right.pixels.dtype):
+        sizes = " and ".join(f"{p.pixels.shape[1]}x{p.pixels.shape[0]} {p.pixels.dtype}" for p in (left, right))
+        raise StereosrError(f"cannot write {path}: the views are {sizes}; they must be alike")
+    if layout in STEREO_SUFFIXES.values():
+        if path.suffix.lower() not in (f".{layout}", ".jpg", ".jpeg"):
+            raise UsageError(f"cannot write {path}: {layout} is JPEG inside; its suffix must be .{layout} or .jpg")
+        write_bytes(path, (_mpo if layout == "mpo" else _jps)(left, right, quality, path))
+    elif layout == "anaglyph":
+        write_picture(path, _anaglyph(left, right), quality)
+    elif layout in _AXIS:
+        axis = _AXIS[layout]
+        if layout in _HALF.values():
+            left, right = (_stretch(view, axis, 0.5) for view in (left, right))
+        write_picture(path, _join(left, right, axis), quality)
+    else:
+        raise UsageError(f"cannot write {path}: {layout} is two files")
+
+
+# --- halves ----------------------------------------------------------------------------------------------------------
+
+
+def _split(picture: Picture, axis: int, half: bool, path: Path) -> tuple[Picture, Picture]:
+    """The first and the second half along an axis."""
+    size = picture.pixels.shape[axis] // 2
+    if size == 0:
+        raise UnreadableImage(f"cannot read {path}: there is no room for two views in one pixel")
+    first, second = ((slice(None),) * axis + (part,) for part in (slice(size), slice(-size, None)))
+    views = tuple(
+        replace(picture, pixels=picture.pixels[at], alpha=None if picture.alpha is None else picture.alpha[at])
+        for at in (first, second)
+    )
+    if half:
+        views = tuple(_stretch(view, axis, 2) for view in views)
+    return views[0], views[1]
+
+
+def _stretch(picture: Picture, axis: int, factor: float) -> Picture:
+    """Resize along one axis: bicubic where it grows, else by area."""
+    height, width = picture.pixels.shape[:2]
+    size = (round(width * factor + 0.1), height) if axis else (width, round(height * factor + 0.1))
+    how = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+
+    def resize(samples: Pixels) -> Pixels:
+        return cv2.resize(np.ascontiguousarray(samples), size, interpolation=how).astype(samples.dtype, copy=False)
+
+    alpha = None if picture.alpha is None else resize(picture.alpha)
+    return replace(picture, pixels=resize(picture.pixels), alpha=alpha)
+
+
+def _join(first: Picture, second: Picture, axis: int) -> Picture:
+    views = (first, second)
+    alpha = None
+    if any(view.alpha is not None for view in views):
+        opaque = np.full(first.pixels.shape[:2], np.iinfo(first.pixels.dtype).max, first.pixels.dtype)
+        alpha = np.concatenate([opaque if view.alpha is None else view.alpha for view in views], axis)
+    pixels = np.concatenate([view.pixels for view in views], axis)
+    return Picture(pixels, alpha, first.grey and second.grey, first.metadata)
+
+
+def _by_halves(pixels: Pixels, stem: str) -> Layout | None:
+    """Halves that show the same things, and either a name that says so or an edge where they meet."""
+    green = np.ascontiguousarray(pixels[..., 1])
+    if min(green.shape) < 32:
+        return None
+    named = next(
+        (layout for words, layout in _NAMES if re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE)), None
+    )
+    candidates: tuple[Layout, ...] = ("sbs", "ou")
+    for layout in candidates:
+        axis = _AXIS[layout]
+        if named is not None and _AXIS[named] != axis:
+            continue
+        if _likeness(green, axis) > _ALIKE and (named or _seam(green, axis) > _SEAM):
+            squeezed = named in _HALF.values() or abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
+            return _HALF[layout] if squeezed else layout
+    return None
+
+
+def _likeness(green: Pixels, axis: int) -> float:
+    """How well textured blocks of one half are found in the other, moved sideways: the median of their correlations."""
+    size = green.shape[axis] // 2
+    views = (green[:size], green[-size:]) if axis == 0 else (green[:, :size], green[:, -size:])
+    first, second = (cv2.resize(v, (128, 96), interpolation=cv2.INTER_AREA).astype(np.float32) for v in views)
+    block, reach, flat = 16, 16, 2 / 255 * np.iinfo(green.dtype).max
+    best = []
+    for y in range(0, 96, block):
+        for x in range(0, 128, block):
+            part = first[y : y + block, x : x + block]
+            if part.std() > flat:
+                around = second[max(0, y - 1) : y + block + 1, max(0, x - reach) : x + block + reach]
+                best.append(cv2.matchTemplate(around, part, cv2.TM_CCOEFF_NORMED).max())
+    return float(np.median(best)) if len(best) >= 4 else 0.0
+
+
+def _seam(green: Pixels, axis: int) -> float:
+    """How much stronger the step between the halves is than the steps beside it."""
+    middle = green.shape[axis] // 2
+    strip = (green if axis else green.T)[:, middle - 9 : middle + 9].astype(np.float32)
+    steps = np.abs(np.diff(strip, axis=1)).mean(0)
+    beside = np.delete(steps, [7, 8, 9])  # the seam is the ninth; resizing may have widened it
+    return float(steps[8] / (np.median(beside) + 0.5 / 255 * np.iinfo(green.dtype).max))
+
+
+# --- JPS and MPO -----------------------------------------------------------------------------------------------------
+
+
+def _jps_header(file: Pil.Image) -> tuple[int, int] | None:
+    """Layout and flags of a stereoscopic ``_JPSJPS_`` descriptor (JPEG Stereo 1.2), None without one."""
+    for marker, body in getattr(file, "applist", []):
+        if marker == "APP3" and body.startswith(b"_JPSJPS_") and len(body) >= 14 and body[13] == 1:
+            return body[12], body[11]
+    return None
+
+
+def _read_jps(data: bytes, path: Path) -> tuple[Picture, Picture]:
+    layout, flags = _jps_header(open_image(data, path)) or (2, 0)
+    if layout not in (2, 3):
+        raise UnreadableImage(
+            f"cannot read {path}: its header says that the views are neither side by side nor over-under"
+        )
+    axis = 1 if layout == 2 else 0
+    first, second = _split(decode_picture(data, path), axis, bool(flags & (2 if axis else 1)), path)
+    return (first, second) if flags & 4 else (second, first)
+
+
+def _jps(left: Picture, right: Picture, quality: int | None, path: Path) -> bytes:
+    jpeg = encode_picture(_join(replace(right, metadata=left.metadata), left, 1), "JPEG", quality, path)
+    descriptor = struct.pack(">8sHBBBBH", b"_JPSJPS_", 4, 0, 0, 2, 1, 0)  # side by side, the right view first
+    return _with_segment(jpeg, 3, descriptor)
+
+
+def _disparity_frames(file: Pil.Image) -> list[int]:
+    entries = (getattr(file, "mpinfo", None) or {}).get(_MPF_ENTRIES, [])
+    return [i for i, entry in enumerate(entries) if "Disparity" in str(entry["Attribute"]["MPType"])]
+
+
+def _mpo_frames(data: bytes, path: Path) -> tuple[bytes, bytes]:
+    """The two JPEG files of the views: those marked as such, else the first two."""
+    file = open_image(data, path)
+    frames = _disparity_frames(file)
+    chosen = frames[:2] if len(frames) >= 2 else range(min(2, getattr(file, "n_frames", 1)))
+    if len(chosen) < 2:
+        raise UnreadableImage(f"cannot read {path}: it holds one picture, not two views")
+    starts: list[int] = []
+    try:
+        with quiet_pillow():
+            for frame in chosen:
+                file.seek(frame)
+                starts.append(file.offset)  # type: ignore[attr-defined]
+    except Exception as error:  # as in decode_picture
+        raise UnreadableImage(f"cannot read {path}: its second view is missing or broken ({error})") from error
+    return data[starts[0] : starts[1]], data[starts[1] :]
+
+
+def _mpo(left: Picture, right: Picture, quality: int | None, path: Path) -> bytes:
+    """Two JPEG files in a row and the directories that join them (CIPA DC-007, Multi-Picture Format)."""
+    first, second = (encode_picture(view, "JPEG", quality, path) for view in (left, right))
+    second = _with_segment(second, 2, b"MPF\0II*\0" + struct.pack("<L", 8) + _view_directory(8, 2, version=True))
+    length = len(first) + 4 + len(_mpf_index(0, 0, 0))
+    head = _end_of_exif(first) + 8  # offsets count from behind the marker, the length and the name of the segment
+    return _with_segment(first, 2, _mpf_index(length, len(second), length - head)) + second
+
+
+def _mpf_index(first: int, second: int, offset: int) -> bytes:
+    """The first view's segment: a directory of both, then its own."""
+    entries = struct.pack("<LLLHH", _DISPARITY | 1 << 29, first, 0, 0, 0) + struct.pack(
+        "<LLLHH", _DISPARITY, second, offset, 0, 0
+    )
+    return (
+        b"MPF\0II*\0"
+        + struct.pack("<LH", 8, 3)
+        + struct.pack("<HHL4s", 0xB000, 7, 4, b"0100")
+        + struct.pack("<HHLL", 0xB001, 4, 1, 2)
+        + struct.pack("<HHLL", _MPF_ENTRIES, 7, len(entries), 50)
+        + struct.pack("<L", 50 + len(entries))
+        + entries
+        + _view_directory(50 + len(entries), 1, version=False)
+    )
+
+
+def _view_directory(at: int, number: int, version: bool) -> bytes:
+    """Which view this is, counted from the left, the first being the base; angle and distance are unknown."""
+    rows = [struct.pack("<HHL4s", 0xB000, 7, 4, b"0100")] if version else []
+    values = at + 2 + 12 * (len(rows) + 4) + 4
+    rows += [
+        struct.pack("<HHLL", 0xB101, 4, 1, number),
+        struct.pack("<HHLL", 0xB204, 4, 1, 1),
+        struct.pack("<HHLL", 0xB205, 10, 1, values),
+        struct.pack("<HHLL", 0xB206, 5, 1, values + 8),
+    ]
+    return struct.pack("<H", len(rows)) + b"".join(rows) + bytes(4) + _UNKNOWN * 2
+
+
+def _with_segment(jpeg: bytes, number: int, body: bytes) -> bytes:
+    """A JPEG file with an application segment put where cameras put it, behind JFIF, EXIF and XMP."""
+    at = _end_of_exif(jpeg)
+    return jpeg[:at] + struct.pack(">BBH", 0xFF, 0xE0 + number, len(body) + 2) + body + jpeg[at:]
+
+
+def _end_of_exif(jpeg: bytes) -> int:
+    at = 2
+    while jpeg[at : at + 2] in (b"\xff\xe0", b"\xff\xe1"):
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+    return at
+
+
+# --- anaglyph --------------------------------------------------------------------------------------------------------
+
+
+def _anaglyph(left: Picture, right: Picture) -> Picture:
+    out = np.empty_like(left.pixels)
+    for at in range(0, len(out), 256):
+        band = np.zeros_like(left.pixels[at : at + 256], np.float32)
+        for view, matrix in zip((left, right), _DUBOIS, strict=True):
+            band += _linear(to_float(view.pixels[at : at + 256])) @ np.array(matrix, np.float32).T
+        out[at : at + 256] = quantise(_companded(np.clip(band, 0, 1)), out.dtype)
+    return Picture(out, metadata=left.metadata)
+
+
+def _linear(image: Image) -> Image:
+    return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
+
+
+def _companded(image: Image) -> Image:
+    return np.where(image <= 0.0031308, image * 12.92, 1.055 * image ** (1 / 2.4) - 0.055).astype(np.float32)
