@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stereosr_export.layers.tlsc import LocalMean, pooling_window
+from stereosr_export.layers.views import split_views
 from stereosr_export.zoo import ZooModel
 
 PATCH = (30, 90)
@@ -27,8 +28,11 @@ class Pointwise(nn.Conv2d):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight.flatten(1), self.bias)
+    def forward(self, x: Tensor, factor: Tensor | float = 1.0) -> Tensor:
+        """The output times ``factor`` (a number, or one a channel): folded into the weights, which are far smaller."""
+        assert self.bias is not None
+        factor = torch.as_tensor(factor).reshape(-1)
+        return F.linear(x, self.weight.flatten(1) * factor[:, None], self.bias * factor)
 
 
 def _layer_norm(width: int) -> nn.LayerNorm:
@@ -45,10 +49,9 @@ def _simple_gate(x: Tensor) -> Tensor:
     return a * b
 
 
-def split_views(x: Tensor) -> tuple[Tensor, Tensor]:
-    """2N x ... -> left N x ..., right N x ...; by size, because ``chunk`` would fix N in an exported graph."""
-    left, right = torch.split(x, [x.shape[0] // 2] * 2)
-    return left, right
+def _match(query: Tensor, key: Tensor) -> Tensor:
+    """How much each pixel of a row looks at each pixel of the same row in the other view, N x H x W x W."""
+    return torch.matmul(query, key.transpose(-1, -2)).softmax(-1)
 
 
 class NAFBlock(nn.Module):
@@ -69,16 +72,16 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(self.norm1(x)).permute(0, 3, 1, 2)
         y = _simple_gate(self.conv2(y).permute(0, 2, 3, 1))
-        x = x + self.conv3(y * self.sca(y)) * self.beta.view(-1)
-        y: Tensor = self.conv5(_simple_gate(self.conv4(self.norm2(x))))
-        return x + y * self.gamma.view(-1)
+        x = x + self.conv3(y * self.sca(y), self.beta)
+        y: Tensor = self.conv5(_simple_gate(self.conv4(self.norm2(x))), self.gamma)
+        return x + y
 
 
 class SCAM(nn.Module):
     """Stereo cross-attention (section 3.2, eqs. 2-6): each row attends to the same row of the other view.
 
-    Takes and gives both views as one batch, 2N x H x W x C, the left ones first. One score matrix per row serves both
-    directions: softmax over its columns for right to left, over its rows for left to right.
+    Takes and gives both views as one batch, 2N x H x W x C, the left ones first. The scores of the second direction are
+    those of the first, transposed; computing them anew costs less than transposing an H x W x W map.
     """
 
     def __init__(self, width: int) -> None:
@@ -91,11 +94,11 @@ class SCAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         left, right = split_views(x)
-        query, key = self.l_proj1(self.norm_l(left)), self.r_proj1(self.norm_r(right))
-        score = torch.matmul(query, key.transpose(-1, -2)) * self.scale
-        to_left = torch.matmul(score.softmax(-1), self.r_proj2(right))
-        to_right = torch.matmul(score.softmax(-2).transpose(-1, -2), self.l_proj2(left))
-        return torch.cat([left + to_left * self.beta.view(-1), right + to_right * self.gamma.view(-1)])
+        query, key = self.l_proj1(self.norm_l(left), self.scale), self.r_proj1(self.norm_r(right))
+        # Rows of a softmax sum to one, so a factor on the result may as well stand on the values.
+        to_left = torch.matmul(_match(query, key), self.r_proj2(right, self.beta))
+        to_right = torch.matmul(_match(key, query), self.l_proj2(left, self.gamma))
+        return torch.cat([left + to_left, right + to_right])
 
 
 class StereoBlock(nn.Module):
