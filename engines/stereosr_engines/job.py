@@ -90,79 +90,85 @@ def run(
     The next pair is read and the last one written while the model works. With a ``manifest`` an item done before with
     the same input, model and settings is skipped. An existing file is never overwritten unless settings say so.
     """
-    done = _read_manifest(manifest)
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(2) as writer:
-        ahead: list[tuple[Item, str, Future[tuple[Picture, Picture]] | Result]] = []
-        behind: list[tuple[str, Result, Future[None]]] = []
-        try:
-            for item in items:
-                ahead.append((item, *_start(item, settings, done, reader)))
-                if len(ahead) > 1:
-                    yield from _advance(ahead.pop(0), backend, settings, writer, behind, on_plan, on_tile)
-                    yield from _finished(behind, manifest, keep=1)
-            while ahead:
-                yield from _advance(ahead.pop(0), backend, settings, writer, behind, on_plan, on_tile)
-            yield from _finished(behind, manifest, keep=0)
-        finally:
-            for _item, _key, future in ahead:
-                if isinstance(future, Future):
-                    future.cancel()
+    before = _read_manifest(manifest)
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+        begun = (_begin(item, settings, before, reader) for item in items)
+        worked = (_work(task, backend, settings, manifest, writer, on_plan, on_tile) for task in _one_ahead(begun))
+        for task in _one_ahead(worked):
+            yield _end(task)
 
 
-def _start(
-    item: Item, settings: Settings, done: dict[str, list[str]], reader: ThreadPoolExecutor
-) -> tuple[str, Future[tuple[Picture, Picture]] | Result]:
+@dataclass(slots=True)
+class _Task:
+    """An item on its way: being read, then worked on, then being written; ``result`` as soon as it is known."""
+
+    item: Item
+    key: str
+    result: Result | None = None
+    reading: "Future[tuple[Picture, Picture]] | None" = None
+    writing: "Future[None] | None" = None
+
+
+def _one_ahead(tasks: Iterable[_Task]) -> Iterator[_Task]:
+    """The same tasks, each handed on when the next one has been started."""
+    held: _Task | None = None
+    for task in tasks:
+        if held is not None:
+            yield held
+        held = task
+    if held is not None:
+        yield held
+
+
+def _begin(item: Item, settings: Settings, before: dict[str, str], reader: ThreadPoolExecutor) -> _Task:
     try:
         key = _key(item, settings)
     except OSError:
         key = ""  # reading will say what is wrong
-    if not settings.overwrite:
-        existing = [t for t in item.targets if t.exists()]
-        if existing and key in done and len(existing) == len(item.targets):
-            return key, Result(item, "skipped")
-        if existing:
+    existing = [t for t in item.targets if t.exists()]
+    if existing and not settings.overwrite:
+        if before.get(key) == "done" and len(existing) == len(item.targets):
+            return _Task(item, key, Result(item, "skipped"))
+        if key not in before:  # else a run that was killed left them: they are ours
             error = UsageError(f"{existing[0]} exists: pass --overwrite, or -o for another folder")
-            return key, Result(item, "failed", error)
-    return key, reader.submit(_read, item, settings)
+            return _Task(item, key, Result(item, "failed", error))
+    return _Task(item, key, reading=reader.submit(_read, item, settings))
 
 
-def _advance(
-    ahead: tuple[Item, str, Future[tuple[Picture, Picture]] | Result],
+def _work(
+    task: _Task,
     backend: Backend,
     settings: Settings,
+    manifest: Path | None,
     writer: ThreadPoolExecutor,
-    behind: list[tuple[str, Result, Future[None]]],
     on_plan: Callable[[Item, int], None],
     on_tile: Callable[[], None],
-) -> Iterator[Result]:
-    item, key, future = ahead
-    if isinstance(future, Result):
-        yield future
-        return
-    started = time.perf_counter()
+) -> _Task:
+    if task.reading is None:
+        return task
     try:
-        pictures = future.result()
-        outputs, tiles = _upscale(pictures, backend, settings, lambda n: on_plan(item, n), on_tile)
+        pictures = task.reading.result()
+        started = time.perf_counter()
+        outputs, tiles = _upscale(pictures, backend, settings, lambda count: on_plan(task.item, count), on_tile)
     except StereosrError as error:
-        yield Result(item, "failed", error)
-        return
+        task.result = Result(task.item, "failed", error)
+        return task
     rows, columns = pictures[0].pixels.shape[:2]
     seconds = time.perf_counter() - started
-    result = Result(item, "done", None, (rows, columns), tiles, seconds, peak_memory(), _doubts(pictures))
-    behind.append((key, result, writer.submit(_write, item, outputs, settings.quality)))
+    task.result = Result(task.item, "done", None, (rows, columns), tiles, seconds, peak_memory(), _doubts(pictures))
+    task.reading = None
+    task.writing = writer.submit(_write, task, outputs, settings.quality, manifest)
+    return task
 
 
-def _finished(behind: list[tuple[str, Result, Future[None]]], manifest: Path | None, keep: int) -> Iterator[Result]:
-    while len(behind) > keep:
-        key, result, future = behind.pop(0)
-        try:
-            future.result()
-        except StereosrError as error:
-            yield Result(result.item, "failed", error)
-            continue
-        if manifest is not None:
-            _append_manifest(manifest, key, result)
-        yield result
+def _end(task: _Task) -> Result:
+    assert task.result is not None
+    try:
+        if task.writing is not None:
+            task.writing.result()
+    except StereosrError as error:
+        return Result(task.item, "failed", error)
+    return task.result
 
 
 def _read(item: Item, settings: Settings) -> tuple[Picture, Picture]:
@@ -178,17 +184,20 @@ def _read(item: Item, settings: Settings) -> tuple[Picture, Picture]:
     return (right, left) if settings.swap else (left, right)
 
 
-def _write(item: Item, outputs: tuple[Picture, Picture], quality: int | None) -> None:
+def _write(task: _Task, outputs: tuple[Picture, Picture], quality: int | None, manifest: Path | None) -> None:
+    item = task.item
     try:
         for folder in {t.parent for t in item.targets}:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StereosrError(f"cannot make {error.filename}: {error.strerror}") from error
+    _record(manifest, task, "started")
     if len(item.targets) == 2:
         for target, picture in zip(item.targets, outputs, strict=True):
             write_picture(target, picture, quality)
     else:
         write_stereo(item.targets[0], *outputs, item.out_layout, quality)
+    _record(manifest, task, "done")
 
 
 def _upscale(
@@ -281,18 +290,24 @@ def _key(item: Item, settings: Settings) -> str:
     return digest.hexdigest()
 
 
-def _read_manifest(path: Path | None) -> dict[str, list[str]]:
+def _read_manifest(path: Path | None) -> dict[str, str]:
+    """The last state of every key: ``started`` (its files may be there in part) or ``done``."""
     if path is None or not path.exists():
         return {}
-    rows = {}
+    states = {}
     for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(ValueError, KeyError):  # a line cut short by a stop counts as not done
+        with contextlib.suppress(ValueError, KeyError):  # a line cut short by a stop says nothing
             row = json.loads(line)
-            rows[row["key"]] = row["outputs"]
-    return rows
+            states[row["key"]] = row["state"]
+    return states
 
 
-def _append_manifest(path: Path, key: str, result: Result) -> None:
-    row = {"key": key, "name": result.item.name, "outputs": [str(t) for t in result.item.targets]}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+def _record(manifest: Path | None, task: _Task, state: str) -> None:
+    if manifest is None:
+        return
+    row = {"key": task.key, "state": state, "name": task.item.name, "outputs": [str(t) for t in task.item.targets]}
+    try:
+        with manifest.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise StereosrError(f"cannot write {manifest}: {error.strerror}") from error

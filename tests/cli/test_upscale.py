@@ -104,6 +104,19 @@ def test_a_stopped_folder_goes_on_and_other_settings_do_not_pass_for_done(folder
     assert (out / "a_L_x4.png").stat().st_mtime_ns == before
 
 
+def test_what_a_killed_run_left_half_done_is_done_again(folder, tmp_path):
+    out = tmp_path / "out"
+    assert stereosr("upscale", folder, "-o", out).returncode == 0
+    manifest = out / "stereosr-manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    started = [r for r in rows if r["state"] == "started" or r["name"] != "b"]
+    manifest.write_text("".join(json.dumps(r) + "\n" for r in started) + '{"key": "cut sho')
+    (out / "b_R_x4.png").unlink()
+    rows = [json.loads(r) for r in stereosr("upscale", folder, "-o", out, "--json").stdout.splitlines()]
+    assert {r["name"]: r["status"] for r in rows} == {"a": "skipped", "b": "done", "sub/c": "skipped"}
+    assert (out / "b_R_x4.png").exists()
+
+
 def test_a_bad_pair_does_not_stop_the_others(folder, tmp_path):
     (folder / "b_R.png").write_bytes((folder / "b_R.png").read_bytes()[:2000])
     done = stereosr("upscale", folder, "-o", tmp_path / "out")
@@ -169,7 +182,7 @@ def test_one_file_twice_is_done_with_a_warning(pair):
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "empty"), (b"just text", "not an image"), (None, "truncated")],
+    [(b"", "empty"), (b"just text", "no picture"), (None, "truncated")],
     ids=["empty", "text", "truncated"],
 )
 def test_files_that_are_no_pictures_are_named(pair, content, reason):

@@ -73,8 +73,8 @@ class NAFBlock(nn.Module):
         y = self.conv1(self.norm1(x)).permute(0, 3, 1, 2)
         y = _simple_gate(self.conv2(y).permute(0, 2, 3, 1))
         x = x + self.conv3(y * self.sca(y), self.beta)
-        y: Tensor = self.conv5(_simple_gate(self.conv4(self.norm2(x))), self.gamma)
-        return x + y
+        x = x + self.conv5(_simple_gate(self.conv4(self.norm2(x))), self.gamma)
+        return x
 
 
 class SCAM(nn.Module):
