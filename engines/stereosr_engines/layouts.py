@@ -45,9 +45,11 @@ _NAMES: tuple[tuple[str, Layout], ...] = (
     (r"ou|tab|tb|3dv", "ou"),
 )
 
-# Measured on 52 pairs, joined in both directions, and 476 single photographs: all found, none taken for a pair.
+# Measured on 52 pairs, joined either way, squeezed or not, lossless and as poor JPEG (416 pictures), and on 476 single
+# photographs cut either way: without a name 3 of 416 are missed and no photograph is taken for a pair; with a name
+# none is missed, and 2 photographs are taken.
 _ALIKE = 0.6
-_SEAM = 1.6
+_SEAM, _SEAM_IF_NAMED = 1.75, 1.2
 
 _SCREEN = 16 / 9  # the shape of a file whose views were squeezed to fit a screen
 
@@ -94,14 +96,14 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     chosen = detect_layout(path) if layout == "auto" else layout
     if chosen is None:
         raise UnreadableImage(f"{path} does not look like two views in one file; if it is, say --layout sbs or ou")
+    if chosen in ("pair", "anaglyph"):
+        raise UsageError(f"{path} cannot be read as {chosen}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
     data = read_bytes(path)
     if chosen == "mpo":
         first, second = _mpo_frames(data, path)
         return decode_picture(first, path), decode_picture(second, path)
     if chosen == "jps":
         return _read_jps(data, path)
-    if chosen not in _AXIS:
-        raise UsageError(f"{path} cannot be read as {chosen}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
     return _split(decode_picture(data, path), _AXIS[chosen], chosen in _HALF.values(), path)
 
 
@@ -175,7 +177,7 @@ def _join(first: Picture, second: Picture, axis: int) -> Picture:
 
 
 def _by_halves(pixels: Pixels, stem: str) -> Layout | None:
-    """Halves that show the same things, and either a name that says so or an edge where they meet."""
+    """Halves that show the same things and meet in an edge; a clear one, unless the name says what to expect."""
     green = np.ascontiguousarray(pixels[..., 1])
     if min(green.shape) < 32:
         return None
@@ -187,7 +189,7 @@ def _by_halves(pixels: Pixels, stem: str) -> Layout | None:
         axis = _AXIS[layout]
         if named is not None and _AXIS[named] != axis:
             continue
-        if _likeness(green, axis) > _ALIKE and (named or _seam(green, axis) > _SEAM):
+        if _likeness(green, axis) > _ALIKE and _seam(green, axis) > (_SEAM_IF_NAMED if named else _SEAM):
             squeezed = named in _HALF.values() or abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
             return _HALF[layout] if squeezed else layout
     return None

@@ -3,7 +3,11 @@
 import errno
 import io
 import struct
+import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
 
 import cv2
@@ -45,8 +49,9 @@ def photo(height: int = 40, width: int = 56) -> np.ndarray:
     return np.dstack([128 + 90 * np.sin(x / 9), 128 + 90 * np.cos(y / 7), (x + y) * 2]).astype(np.uint8)
 
 
-def srgb(space: str = "sRGB") -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+@cache
+def srgb() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # it carries the second it was made in
 
 
 def grey_profile() -> bytes:
@@ -358,6 +363,23 @@ class TestMetadata:
         assert picture.pixels.shape == photo().shape
         for target in ("PNG", "JPEG", "WEBP", "TIFF"):
             assert decoded(encode_picture(picture, target, None, Path("a"))).pixels.shape == photo().shape
+
+    def test_threads_do_not_let_warnings_through(self, request: pytest.FixtureRequest) -> None:
+        """Warnings and the limit on pixels are the process's: here they are errors, and must be so afterwards."""
+        tiff = encode_picture(Picture(photo(), metadata=Metadata(exif=camera())), "TIFF", None, Path("a"))
+        at = tiff.index(struct.pack("<H", 0x927C)) + 8  # where its value lies
+        files = [
+            tiff[:at] + b"\xff\xff\xff\x7f" + tiff[at + 4 :],
+            saved(Pil.fromarray(photo()), "PNG", exif=camera()[:60]),
+        ]
+        before = list(warnings.filters), Pil.MAX_IMAGE_PIXELS
+        request.addfinalizer(partial(sys.setswitchinterval, sys.getswitchinterval()))
+        sys.setswitchinterval(1e-6)
+        for _ in range(8):
+            with ThreadPoolExecutor(8) as pool:
+                for picture in pool.map(decoded, files * 40):
+                    assert picture.pixels.shape == photo().shape
+            assert (list(warnings.filters), Pil.MAX_IMAGE_PIXELS) == before
 
     def test_tags_that_say_how_pixels_are_stored_stay_behind(self) -> None:
         exif = Pil.Exif()

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared_data import shared
 from stereosr_engines.errors import UsageError
 from stereosr_engines.pairs import FolderScan, PairFiles, pair_lists, scan_folder
-
-BENCH = Path(__file__).parents[3] / "shared" / "data" / "bench"
 
 Tree = Callable[..., Path]
 
@@ -207,9 +206,7 @@ class TestLists:
 
 @pytest.mark.parametrize("tree_name", ["KITTI2015/hr", "KITTI2015/lr_x4", "Middlebury4/hr"])
 def test_the_benchmarks(tree_name: str) -> None:
-    root = BENCH / tree_name
-    if not root.is_dir():
-        pytest.skip(f"no benchmark pictures at {root}")
+    root = shared(f"bench/{tree_name}")
     scan = scan_folder(root)
     assert [pair.name for pair in scan.pairs] == sorted(p.name for p in root.iterdir())
     assert not scan.unmatched
