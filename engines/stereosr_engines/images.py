@@ -326,7 +326,12 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
         if kind == "JPEG":
             options = {"quality": 95 if quality is None else quality, "subsampling": 0}
         elif kind == "WEBP":
-            options = {"lossless": True, "exact": True} if quality is None else {"quality": quality}
+            lossless = {
+                "lossless": True,
+                "exact": True,
+                "quality": 20,
+            }  # the effort: more takes longer and saves nothing
+            options = lossless if quality is None else {"quality": quality}
         blocks = {"icc_profile": meta.icc, "exif": meta.exif, "xmp": meta.xmp}
         for name, block in blocks.items():
             if block and (kind != "JPEG" or name == "icc_profile" or len(block) < _JPEG_BLOCK):
@@ -367,8 +372,9 @@ def _png(samples: Pixels, meta: Metadata) -> bytes:
     if samples.shape[2] == 2:
         data = _by_pillow(samples, "PNG")
     else:
-        order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[samples.shape[2]]
-        data = cv2.imencode(".png", samples[..., order])[1].tobytes()
+        to_bgr = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(samples.shape[2])
+        ordered = np.ascontiguousarray(samples) if to_bgr is None else cv2.cvtColor(samples, to_bgr)
+        data = cv2.imencode(".png", ordered)[1].tobytes()
     chunks = io.BytesIO()
     if meta.icc:
         PngImagePlugin.putchunk(chunks, b"iCCP", b"ICC Profile\0\0", zlib.compress(meta.icc))
