@@ -1,0 +1,52 @@
+"""Every stereosr command of the README, run as it stands there, in the order it stands there."""
+
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from command import stereosr
+from shared_data import ROOT
+from stereosr_engines.images import read_picture
+from stereosr_engines.layouts import write_stereo
+
+SHORTER = {"--iterations 100000": "--iterations 2 --batch 1 --threads 1"}
+"""What a test cannot wait for."""
+
+
+def commands() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    lines = (line.split("  #")[0].strip() for block in blocks for line in block.splitlines())
+    return [line.removeprefix("stereosr ") for line in lines if line.startswith("stereosr ")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all the files that the README's commands speak of."""
+    folder = tmp_path_factory.mktemp("readme")
+    shutil.copytree(ROOT / "examples", folder / "examples", ignore=shutil.ignore_patterns("*_x?.png"))
+    for name in ("left", "right"):
+        view = cv2.imread(str(ROOT / f"examples/{name}.png"))[30:75, 10:145]
+        for target in (f"{name}.png", f"photos/a_{name}.png", f"cam{int(name == 'right')}/000.png"):
+            (folder / target).parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / target), view)
+    left, right = (read_picture(folder / f"{name}.png") for name in ("left", "right"))
+    write_stereo(folder / "photo.mpo", left, right, "mpo")
+    write_stereo(folder / "film.png", left, right, "sbs")
+    for scene in ("a", "b"):
+        (folder / "data/stereo" / scene).mkdir(parents=True)
+        noise = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
+        for name in ("left", "right"):
+            cv2.imwrite(str(folder / f"data/stereo/{scene}/{name}.png"), cv2.resize(noise, (400, 160)))
+    return folder
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_of_the_readme(place, line):
+    for long, short in SHORTER.items():
+        line = line.replace(long, short)
+    done = stereosr(*line.split(), cwd=place)
+    assert done.returncode == 0, done.stderr
