@@ -147,6 +147,15 @@ def test_the_loss_falls(data):
     assert losses[-1] < losses[0]
 
 
+def test_a_network_that_brings_its_own_loss_is_trained_with_it(data):
+    """Of two PASSRnets with the same weights, the one with losses on its attention starts with the larger loss."""
+    losses = {}
+    for model in ("passrnet", "passrnet-sr-loss"):
+        run = config(data, model=model, out=str(data / model), iterations=1, batch=1, precision="bf16")
+        train(run, lambda row, model=model: losses.update({model: row.loss}))
+    assert losses["passrnet"] > losses["passrnet-sr-loss"] > 0
+
+
 def test_learning_rate_warms_up_then_follows_a_cosine(data):
     c = config(data, iterations=102, warmup=2, lr=1.0, min_lr=0.0)
     assert learning_rate(c, 0) == 0.5

@@ -18,9 +18,10 @@ from stereosr_engines.degrade import degrade, modcrop
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.metrics import psnr
 from stereosr_export.training.data import Patches, Pictures, Scene
+from stereosr_export.training.losses import PixelLoss, objective
 from stereosr_export.zoo import find
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+LOSSES: dict[str, PixelLoss] = {
     "l1": F.l1_loss,
     "mse": F.mse_loss,
     "charbonnier": lambda a, b: torch.sqrt((a - b) ** 2 + 1e-6).mean(),
@@ -109,8 +110,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
         target = torch.cat(hr_patch.to(device, non_blocking=True).chunk(2, 1))
         torch.manual_seed(config.seed * 1_000_003 + state.iteration)  # stochastic depth
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            output = torch.cat(model(left, right))
-        loss = loss_of(output.float(), target)
+            loss = objective(model, left, right, target, loss_of)
         state.step(loss)
         mean_loss += loss.detach()
         count += 1
