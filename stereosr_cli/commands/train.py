@@ -1,7 +1,5 @@
 """``stereosr train``: a model of the zoo from a folder of pictures."""
 
-import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,10 +11,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("config", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("config", required=False, metavar="[PRESET|CONFIG.toml]")
+@click.option("--preset", help="The same as PRESET.")
 @click.option("-n", "--model", help="Name in the zoo, e.g. nafssr-t.")
 @options.scale
-@click.option("--data", help="Folder with stereo/<scene>/{left,right}.* and mono/*; see 'Training' in the README.")
+@click.option("--data", help="Folder of pairs; see 'Training' in the README.")
+@click.option("--validation", help="Folder of pairs to score.  [default: some of the data, which are held back]")
 @click.option("-o", "--out", help="Folder of the run; a run that was stopped goes on from there.")
 @click.option("--iterations", type=int)
 @click.option("--batch", type=int, help="Patch pairs an iteration.")
@@ -27,29 +27,25 @@ if TYPE_CHECKING:
 @click.option("--workers", type=int, help="Processes that prepare patches.")
 @click.option("--seed", type=int)
 @options.threads
-def command(config: Path | None, threads: int | None, **chosen: Any) -> None:
+def command(config: str | None, preset: str | None, threads: int | None, **chosen: Any) -> None:
     """Train a model (needs stereosr[train]).
 
-    CONFIG is a TOML file with any field of TrainConfig; options win over it.
+    A preset is a published recipe, such as nafssr-t-x4 or passrnet-x2; CONFIG.toml may set any field of TrainConfig.
+    Options win over both.
     """
     from stereosr_cli.extras import need
-    from stereosr_engines.errors import UsageError
 
     need("torch", "safetensors", extra="train")
     import torch
 
-    from stereosr_export.training.loop import TrainConfig, train
+    from stereosr_export.training.config import complete, read_settings
+    from stereosr_export.training.loop import train
 
     if threads:
         torch.set_num_threads(threads)
-    settings: dict[str, Any] = tomllib.loads(config.read_text(encoding="utf-8")) if config else {}
-    settings |= {key: value for key, value in chosen.items() if value is not None}
-    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    try:
-        complete = TrainConfig(**settings)
-    except TypeError as error:
-        raise UsageError(f"the configuration is not complete or has too much: {str(error).split(') ')[-1]}") from error
-    best = train(complete, _report)
+    source = config or preset
+    settings = read_settings(source) if source else {}
+    best = train(complete(settings | {key: value for key, value in chosen.items() if value is not None}), _report)
     click.echo(f"best weights: {best}", err=True)
 
 

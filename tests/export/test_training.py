@@ -1,7 +1,5 @@
 import csv
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,12 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from command import stereosr
 from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import UsageError
+from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
 from stereosr_export.training.data import Patches, Pictures, Scene, _cut
-from stereosr_export.training.loop import TrainConfig, learning_rate, train, warm_start
+from stereosr_export.training.loop import train, warm_start
 from stereosr_export.training.synthetic_stereo import render_pair
-from stereosr_export.zoo import find
+from stereosr_export.zoo import find, zoo
 
 
 @pytest.fixture
@@ -33,6 +33,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def patches(pictures: Pictures, size: tuple[int, int], **changes: object) -> Patches:
+    return Patches(pictures, config(Path(), real_share=1.0, **changes), size)
+
+
 def config(data: Path, **changes: object) -> TrainConfig:
     settings = {
         "model": "nafssr-t",
@@ -44,6 +48,7 @@ def config(data: Path, **changes: object) -> TrainConfig:
         "patch": (8, 16),
         "precision": "fp32",
         "validate_every": 2,
+        "workers": 0,
         "warmup": 2,
     }
     return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
@@ -65,38 +70,38 @@ def test_a_patch_equals_a_cut_from_the_degraded_whole(scale):
 
 def test_patches_are_a_function_of_seed_and_index(data):
     pictures = Pictures.load(data)
-    first, again = (Patches(pictures, 2, (8, 16), 0.5, seed=3) for _ in range(2))
-    other = Patches(pictures, 2, (8, 16), 0.5, seed=4)
+    first, again, other = (Patches(pictures, config(data, real_share=0.5, seed=s), (8, 16)) for s in (3, 3, 4))
     for index in (7, 0, 123_456):
         assert all(torch.equal(a, b) for a, b in zip(first[index], again[index], strict=True))
         assert not torch.equal(first[index][1], other[index][1])
     lr, hr = first[0]
     assert lr.shape == (6, 8, 16)
     assert hr.shape == (6, 16, 32)
-    assert lr.dtype == torch.float32
-    assert 0 <= float(hr.min()) <= float(hr.max()) <= 1
+    assert lr.dtype == hr.dtype == torch.uint8
 
 
 def test_a_horizontal_flip_exchanges_the_views():
     """Left view red, right view blue; the object moves left from left to right view in every augmentation."""
     left, right = np.zeros((32, 64, 3), np.uint8), np.zeros((32, 64, 3), np.uint8)
     left[:, 40], right[:, 30] = 255, 255
-    patches = Patches(Pictures([Scene("s", left, right)], [], []), 2, (16, 32), 1.0, seed=0)
-    for index in range(16):
-        hr = patches[index][1]
-        assert int(hr[0, 0].argmax()) - int(hr[3, 0].argmax()) == 10
+    pictures = Pictures([Scene("s", left, right)], [], [])
+    for swap in (True, False):
+        found = patches(pictures, (16, 32), swap_on_flip=swap)
+        moves = {int(hr[0, 0].int().argmax() - hr[3, 0].int().argmax()) for _, hr in (found[i] for i in range(16))}
+        assert moves == ({10} if swap else {10, -10})
 
 
 def test_both_views_get_the_same_order_of_colours():
     view = np.zeros((16, 32, 3), np.uint8)
     view[...] = (10, 20, 30)
-    patches = Patches(Pictures([Scene("s", view, view)], [], []), 2, (8, 16), 1.0, seed=0)
-    orders = set()
-    for index in range(64):
-        hr = (patches[index][1][:, 0, 0] * 255).round().int().tolist()
-        assert hr[:3] == hr[3:]
-        orders.add(tuple(hr[:3]))
-    assert len(orders) == 6
+    pictures = Pictures([Scene("s", view, view)], [], [])
+    for shuffle in (True, False):
+        found, orders = patches(pictures, (8, 16), shuffle_colours=shuffle), set()
+        for index in range(64):
+            hr = found[index][1][:, 0, 0].tolist()
+            assert hr[:3] == hr[3:]
+            orders.add(tuple(hr[:3]))
+        assert len(orders) == 6 if shuffle else orders == {(10, 20, 30)}
 
 
 def test_held_back_scenes_are_never_trained_on(data):
@@ -164,6 +169,62 @@ def test_learning_rate_warms_up_then_follows_a_cosine(data):
     assert learning_rate(c, 102) == pytest.approx(0.0)
 
 
+def test_learning_rate_is_halved_in_steps(data):
+    c = config(data, iterations=80, warmup=0, lr=1.0, halve_every=30)
+    assert [learning_rate(c, i) for i in (0, 29, 30, 59, 60, 79)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_the_presets_of_nafssr_are_the_official_settings():
+    """Section 1.3 of the authors' option files: one table for all sizes but for the number of iterations."""
+    official = {"batch": 32, "patch": (30, 90), "loss": "mse", "lr": 3e-3, "min_lr": 1e-7, "warmup": 0, "clip": 0.01}
+    official |= {"betas": (0.9, 0.9), "weight_decay": 0.0, "halve_every": 0, "ema": 0.0, "real_share": 1.0}
+    official |= {"shuffle_colours": True, "swap_on_flip": True, "seed": 10, "precision": "fp32"}
+    for size, iterations in (("t", 400_000), ("s", 100_000), ("b", 100_000), ("l", 100_000)):
+        for scale in (2, 4):
+            found = complete({"data": "d", "out": "o"} | read_settings(f"nafssr-{size}-x{scale}"))
+            wanted = official | {"model": f"nafssr-{size}", "scale": scale, "iterations": iterations}
+            assert {key: getattr(found, key) for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(("scale", "epoch"), [(2, 9_317), (4, 1_532)])
+def test_the_presets_of_passrnet_are_the_authors_settings(scale, epoch):
+    found = complete({"data": "d", "out": "o"} | read_settings(f"passrnet-x{scale}"))
+    wanted = {"model": "passrnet", "scale": scale, "iterations": 80 * epoch, "halve_every": 30 * epoch, "batch": 32}
+    wanted |= {"lr": 2e-4, "betas": (0.9, 0.999), "weight_decay": 0.0, "clip": float("inf"), "loss": "mse", "ema": 0.0}
+    wanted |= {"shuffle_colours": False, "swap_on_flip": False, "warmup": 0, "precision": "fp32", "patch": (30, 90)}
+    assert {key: getattr(found, key) for key in wanted} == wanted
+
+
+def test_every_network_of_the_papers_has_a_preset():
+    trained = {find(read_settings(name)["model"]).family for name in presets()}
+    assert trained == {model.family for model in zoo().values()}
+    for name in presets():
+        complete({"data": "d", "out": "o"} | read_settings(name))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nafssr-xxl", "presets are drcn"),
+        ("nafssr-t-x", "presets are"),
+        ("no.toml", "no preset or TOML file 'no.toml'"),
+    ],
+)
+def test_settings_that_are_not_there_name_the_presets(source, message):
+    with pytest.raises(UsageError, match=message):
+        read_settings(source)
+
+
+def test_a_configuration_says_what_is_strange_or_missing(tmp_path):
+    with pytest.raises(UsageError, match=r"no setting named batch_size; there are model, scale, .*batch"):
+        complete({"batch_size": 3})
+    with pytest.raises(UsageError, match=r"not said: data, out; pass --data and --out"):
+        complete(read_settings("srcnn-x2"))
+    (tmp_path / "bad.toml").write_text("lr = ")
+    with pytest.raises(UsageError, match=r"bad\.toml: "):
+        read_settings(str(tmp_path / "bad.toml"))
+
+
 def test_a_warm_start_takes_what_fits(tmp_path):
     x4, x2 = find("nafssr-t").create(4), find("nafssr-t").create(2)
     save_file(x4.state_dict(), tmp_path / "x4.safetensors")
@@ -195,10 +256,7 @@ def test_a_folder_without_pairs_says_what_it_wants(tmp_path):
 def test_the_command_trains(data):
     toml = data / "run.toml"
     toml.write_text(f'model = "nafssr-t"\nscale = 2\ndata = "{data}"\nbatch = 2\npatch = [8, 16]\nwarmup = 1\n')
-    arguments = ["train", str(toml), "-o", str(data / "cli"), "--iterations", "2", "--threads", "1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "stereosr_cli", *arguments], capture_output=True, text=True, check=False
-    )
+    done = stereosr("train", toml, "-o", data / "cli", "--iterations", 2, "--threads", 1)
     assert done.returncode == 0, done.stderr
     assert "2/2 · loss" in done.stderr
     assert (data / "cli" / "best.safetensors").exists()

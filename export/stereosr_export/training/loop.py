@@ -2,6 +2,7 @@
 
 import csv
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from stereosr_engines.degrade import degrade, modcrop
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.metrics import psnr
+from stereosr_export.training.config import TrainConfig, learning_rate
 from stereosr_export.training.data import Patches, Pictures, Scene
 from stereosr_export.training.losses import PixelLoss, objective
 from stereosr_export.zoo import find
@@ -26,33 +28,6 @@ LOSSES: dict[str, PixelLoss] = {
     "mse": F.mse_loss,
     "charbonnier": lambda a, b: torch.sqrt((a - b) ** 2 + 1e-6).mean(),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """All that decides a run. The defaults are NAFSSR's recipe where it is known to hold in short runs too."""
-
-    model: str
-    scale: int
-    data: str
-    out: str
-    iterations: int = 100_000
-    batch: int = 32
-    patch: tuple[int, int] | None = None  # LR rows x columns; None: the model's own
-    loss: str = "l1"
-    lr: float = 3e-3
-    min_lr: float = 1e-7
-    warmup: int = 200
-    betas: tuple[float, float] = (0.9, 0.9)
-    weight_decay: float = 0.0
-    clip: float = 0.01  # global gradient norm
-    ema: float = 0.999
-    real_share: float = 0.35  # of the samples, from real stereo; the rest are warped photographs
-    seed: int = 10
-    precision: str = "bf16"
-    workers: int = 0
-    validate_every: int = 500
-    init: str | None = None  # weights to start from; tensors of another shape are left as they are
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +69,19 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     if (out / "last.pt").exists():
         state.load(out / "last.pt")
     pictures = Pictures.load(Path(config.data))
-    patches = Patches(pictures, config.scale, config.patch or zoo_model.patch, config.real_share, config.seed)
+    patches = Patches(pictures, config, config.patch or zoo_model.patch)
     loader = DataLoader(
         patches,
         batch_size=config.batch,
         sampler=range(state.iteration * config.batch, config.iterations * config.batch),
-        num_workers=config.workers,
+        num_workers=_workers(device) if config.workers is None else config.workers,
         pin_memory=device.type == "cuda",
     )
     loss_of, mean_loss, count, started = LOSSES[config.loss], torch.zeros((), device=device), 0, time.monotonic()
     model.train()
     for lr_patch, hr_patch in loader:
-        lr_patch = lr_patch.to(device, memory_format=torch.channels_last, non_blocking=True)
-        left, right = lr_patch.chunk(2, 1)
-        target = torch.cat(hr_patch.to(device, non_blocking=True).chunk(2, 1))
+        left, right = _on(device, lr_patch).chunk(2, 1)
+        target = torch.cat(_on(device, hr_patch).chunk(2, 1))
         torch.manual_seed(config.seed * 1_000_003 + state.iteration)  # stochastic depth
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             loss = objective(model, left, right, target, loss_of)
@@ -132,12 +106,13 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     return out / "best.safetensors"
 
 
-def learning_rate(config: TrainConfig, iteration: int) -> float:
-    """Linear warm-up, then half a cosine from ``lr`` down to ``min_lr``."""
-    if iteration < config.warmup:
-        return config.lr * (iteration + 1) / config.warmup
-    part = (iteration - config.warmup) / max(1, config.iterations - config.warmup)
-    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
+def _workers(device: torch.device) -> int:
+    return 1 if device.type == "cpu" else min(16, os.cpu_count() or 1)
+
+
+def _on(device: torch.device, patches: Tensor) -> Tensor:
+    """uint8 -> float32 in [0, 1], on the device."""
+    return patches.to(device, non_blocking=True).float() / 255
 
 
 def warm_start(model: nn.Module, weights: Path) -> list[str]:
@@ -214,10 +189,10 @@ class _State:
 
     def load(self, path: Path) -> None:
         state = torch.load(path, weights_only=True)
-        may_differ = {"iterations", "out", "data", "init", "workers", "validate_every"}
+        may_differ = {"iterations", "out", "data", "init", "workers", "validate_every"}  # and what older files lack
         mine, theirs = asdict(self.config), state["config"]
         for key in mine.keys() - may_differ:
-            if mine[key] != theirs.get(key):
+            if mine[key] != theirs.get(key, mine[key]):
                 raise UsageError(
                     f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out"
                 )

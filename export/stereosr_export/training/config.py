@@ -1,0 +1,95 @@
+"""What decides a training run: ``TrainConfig``, and the presets, which are TOML files of it."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from stereosr_engines.errors import UsageError
+
+PRESETS = Path(__file__).with_name("presets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """All that decides a run. The defaults are NAFSSR's recipe where it is known to hold in short runs too."""
+
+    model: str
+    scale: int = 4
+    data: str
+    out: str
+    validation: str | None = None  # folder of scenes to score; None: some of the data, which are held back
+    iterations: int = 100_000
+    batch: int = 32  # of all processes together
+    patch: tuple[int, int] | None = None  # LR rows x columns; None: the model's own
+    loss: str = "l1"
+    lr: float = 3e-3
+    min_lr: float = 1e-7
+    halve_every: int = 0  # iterations after which lr is halved; 0: half a cosine down to min_lr
+    warmup: int = 200
+    betas: tuple[float, float] = (0.9, 0.9)
+    weight_decay: float = 0.0
+    clip: float = 0.01  # global gradient norm; inf: never
+    ema: float = 0.999
+    real_share: float = 0.35  # of the samples, from real stereo; the rest are warped photographs
+    shuffle_colours: bool = True
+    swap_on_flip: bool = True  # a pair that is flipped horizontally exchanges its views; False: PASSRnet's authors
+    seed: int = 10
+    precision: str = "bf16"
+    workers: int | None = None  # that prepare patches; None: one, and beside a GPU one a core, 16 at most
+    validate_every: int = 500
+    init: str | None = None  # weights to start from; tensors of another shape are left as they are
+
+
+def complete(settings: Mapping[str, Any]) -> TrainConfig:
+    """The configuration of these settings.
+
+    Raises:
+        UsageError: naming the settings that do not exist, or those that are missing.
+    """
+    known = {field.name: field.default is MISSING for field in fields(TrainConfig)}
+    if strange := settings.keys() - known:
+        raise UsageError(f"no setting named {', '.join(sorted(strange))}; there are {', '.join(known)}")
+    if missing := [name for name, needed in known.items() if needed and name not in settings]:
+        raise UsageError(f"not said: {', '.join(missing)}; pass {' and '.join(f'--{name}' for name in missing)}")
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+    return TrainConfig(**values)
+
+
+def presets() -> list[str]:
+    """The names of the presets, found, never listed."""
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
+
+
+def read_settings(source: str) -> dict[str, Any]:
+    """Settings from a TOML file, or from a preset by its name, to which ``-x2`` or ``-x4`` may be added.
+
+    Raises:
+        UsageError: if there is neither; the message lists the presets.
+    """
+    path, scale = Path(source), {}
+    if path.suffix != ".toml":
+        stem, _, digits = source.rpartition("-x")
+        if source not in presets() and stem in presets() and digits.isdecimal():
+            source, scale = stem, {"scale": int(digits)}
+        path = PRESETS / f"{source}.toml"
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) | scale
+    except FileNotFoundError:
+        raise UsageError(
+            f"no preset or TOML file {source!r}; presets are {', '.join(presets())}, and with -x2 or -x4 after a model"
+        ) from None
+    except (OSError, tomllib.TOMLDecodeError) as problem:
+        raise UsageError(f"cannot read {path}: {problem}") from problem
+
+
+def learning_rate(config: TrainConfig, iteration: int) -> float:
+    """Linear warm-up; then ``lr`` halved every ``halve_every`` iterations, or half a cosine down to ``min_lr``."""
+    if iteration < config.warmup:
+        return config.lr * (iteration + 1) / config.warmup
+    if config.halve_every:
+        return float(config.lr * 0.5 ** (iteration // config.halve_every))
+    part = (iteration - config.warmup) / max(1, config.iterations - config.warmup)
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
