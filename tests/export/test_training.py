@@ -12,8 +12,9 @@ from command import stereosr
 from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import UsageError
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
-from stereosr_export.training.data import Patches, Pictures, Scene, _cut
+from stereosr_export.training.data import Patches, cut
 from stereosr_export.training.loop import train, warm_start
+from stereosr_export.training.scenes import MANY, Pictures, Scene, SceneFiles, find_scenes, hold_back
 from stereosr_export.training.synthetic_stereo import render_pair
 from stereosr_export.zoo import find, zoo
 
@@ -60,16 +61,20 @@ def quiet(_row: object) -> None:
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_patch_equals_a_cut_from_the_degraded_whole(scale):
-    view = np.random.default_rng(1).integers(0, 256, (80, 120, 3), np.uint8)
-    whole = degrade(view, scale)
-    for top, left in ((0, 0), (3, 5), (whole.shape[0] - 8, whole.shape[1] - 12)):
-        lr, hr = _cut(view, top, left, (8, 12), scale)
-        np.testing.assert_array_equal(lr, whole[top : top + 8, left : left + 12])
-        np.testing.assert_array_equal(hr, view[top * scale : (top + 8) * scale, left * scale : (left + 12) * scale])
+    views = np.random.default_rng(1).integers(0, 256, (2, 81, 123, 3), np.uint8)
+    whole = [degrade(view, scale) for view in views]
+    made, given = Scene("s", *views), Scene("s", *views, lr=(whole[0], whole[1]))
+    for top, left in ((0, 0), (3, 5), (whole[0].shape[0] - 8, whole[0].shape[1] - 12)):
+        for side, found in enumerate(cut(made, top, left, (8, 12), scale)):
+            hr = views[side, top * scale : (top + 8) * scale, left * scale : (left + 12) * scale]
+            np.testing.assert_array_equal(found[0], whole[side][top : top + 8, left : left + 12])
+            np.testing.assert_array_equal(found[1], hr)
+            for a, b in zip(found, cut(given, top, left, (8, 12), scale)[side], strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_patches_are_a_function_of_seed_and_index(data):
-    pictures = Pictures.load(data)
+    pictures = Pictures.load(data, 2, (8, 16))
     first, again, other = (Patches(pictures, config(data, real_share=0.5, seed=s), (8, 16)) for s in (3, 3, 4))
     for index in (7, 0, 123_456):
         assert all(torch.equal(a, b) for a, b in zip(first[index], again[index], strict=True))
@@ -105,9 +110,73 @@ def test_both_views_get_the_same_order_of_colours():
 
 
 def test_held_back_scenes_are_never_trained_on(data):
-    pictures = Pictures.load(data)
+    pictures = Pictures.load(data, 2, (8, 16))
     assert [s.name for s in pictures.held_back] == ["a"]
     assert {s.name for s in pictures.stereo} == {"b", "c"}
+
+
+def test_of_very_many_scenes_the_last_ones_are_held_back():
+    """Of the official patches, neighbours in number overlap in what they show."""
+    files = [SceneFiles(f"{i:06}", (Path(), Path()), None) for i in range(MANY + 1)]
+    training, scored = hold_back(files)
+    assert training + scored == files
+    assert len(scored) == 64
+    assert hold_back(files[:1]) == (files[:1], files[:1])
+
+
+LAYOUTS = {
+    "official patches": "patches_x2/{n}/hr0.png patches_x2/{n}/hr1.png patches_x2/{n}/lr0.png patches_x2/{n}/lr1.png",
+    "patches themselves": "{n}/hr0.png {n}/hr1.png {n}/lr0.png {n}/lr1.png",
+    "trees": "hr/{n}/hr0.png hr/{n}/hr1.png lr_x2/{n}/lr0.png lr_x2/{n}/lr1.png",
+    "stereo": "stereo/{n}/left.png stereo/{n}/right.png",
+    "whole pictures": "{n}_L.png {n}_R.png",
+    "folders of views": "image_2/{n}.png image_3/{n}.png",
+    "LR of another scale": "hr/{n}/hr0.png hr/{n}/hr1.png",
+}
+
+
+def write_layout(folder: Path, layout: str, lr_scale: int = 2) -> list[np.ndarray]:
+    """Two scenes; gives the left views."""
+    lefts = []
+    for name, views in zip("ab", np.random.default_rng(2).integers(0, 256, (2, 2, 40, 80, 3), np.uint8), strict=True):
+        small = (degrade(view, lr_scale) for view in views)
+        for path, picture in zip(LAYOUTS[layout].format(n=name).split(), (*views, *small), strict=False):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / path), picture[..., ::-1])
+        lefts.append(views[0])
+    return lefts
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("many", [1, MANY], ids=["from disk", "in memory"])
+def test_every_layout_gives_the_same_patches(tmp_path, monkeypatch, layout, many):
+    folder = tmp_path / "data"
+    lefts = write_layout(folder, layout)
+    if layout == "LR of another scale":
+        (folder / "lr_x4").mkdir()
+    assert [f.name for f in find_scenes(folder, 2)] == ["a", "b"]
+    monkeypatch.setattr("stereosr_export.training.scenes.MANY", many)
+    monkeypatch.setattr("stereosr_export.training.scenes.HELD_BACK_OF_MANY", 0)
+    write_layout(tmp_path / "val", "stereo")
+    pictures = Pictures.load(folder, 2, (20, 40), validation=tmp_path / "val")
+    assert [s.name for s in pictures.held_back] == ["a", "b"]
+    assert isinstance(pictures.stereo, list) == (many == MANY)
+    whole = [pictures.stereo[i] for i in range(2)]
+    for scene, left in zip(whole, lefts, strict=True):
+        np.testing.assert_array_equal(scene.left, left)
+        assert (scene.lr is not None) == ("lr0" in LAYOUTS[layout])
+        np.testing.assert_array_equal(cut(scene, 0, 0, (20, 40), 2)[0][0], degrade(left, 2))
+    lr, hr = patches(pictures, (20, 40), shuffle_colours=False)[0]
+    assert (lr.shape, hr.shape) == ((6, 20, 40), (6, 40, 80))
+
+
+def test_lr_that_does_not_belong_to_its_hr_is_refused(tmp_path):
+    write_layout(tmp_path, "trees", lr_scale=4)
+    with pytest.raises(UsageError, match=r"scene b: LR is 20x10, HR 80x40: that is not x2"):
+        Pictures.load(tmp_path, 2, (8, 16))
+    (tmp_path / "lr_x2/b/lr1.png").unlink()
+    with pytest.raises(UsageError, match=r"lr_x2 has no pair b"):
+        find_scenes(tmp_path, 2)
 
 
 def test_a_rendered_pair_is_consistent_where_nothing_is_hidden():
@@ -249,8 +318,11 @@ def test_settings_that_do_not_exist_are_named(data, changes, message):
 
 
 def test_a_folder_without_pairs_says_what_it_wants(tmp_path):
-    with pytest.raises(UsageError, match="stereo/<scene>"):
+    with pytest.raises(UsageError, match="no pairs for x2: it should hold stereo/<scene>"):
         train(config(tmp_path), quiet)
+    write_layout(tmp_path, "official patches")
+    with pytest.raises(UsageError, match="no pairs for x4"):
+        find_scenes(tmp_path, 4)
 
 
 def test_the_command_trains(data):

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from stereosr_engines.degrade import degrade, modcrop
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.metrics import psnr
 from stereosr_export.training.config import TrainConfig, learning_rate
-from stereosr_export.training.data import Patches, Pictures, Scene
+from stereosr_export.training.data import Patches, cut
 from stereosr_export.training.losses import PixelLoss, objective
+from stereosr_export.training.scenes import Pictures, Scene
 from stereosr_export.zoo import find
 
 LOSSES: dict[str, PixelLoss] = {
@@ -68,10 +68,12 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     state = _State(model, config)
     if (out / "last.pt").exists():
         state.load(out / "last.pt")
-    pictures = Pictures.load(Path(config.data))
-    patches = Patches(pictures, config, config.patch or zoo_model.patch)
+    patch = config.patch or zoo_model.patch
+    pictures = Pictures.load(
+        Path(config.data), config.scale, patch, Path(config.validation) if config.validation else None
+    )
     loader = DataLoader(
-        patches,
+        Patches(pictures, config, patch),
         batch_size=config.batch,
         sampler=range(state.iteration * config.batch, config.iterations * config.batch),
         num_workers=_workers(device) if config.workers is None else config.workers,
@@ -127,16 +129,14 @@ def warm_start(model: nn.Module, weights: Path) -> list[str]:
 
 def score_scene(model: nn.Module, scene: Scene, scale: int, device: torch.device) -> float:
     """Mean PSNR in dB of both views, by the benchmark's protocol, of the scene's middle (at most 360 x 720 HR)."""
-    hr = [modcrop(_middle(view), scale) for view in (scene.left, scene.right)]
-    lr = [torch.from_numpy(degrade(v, scale)).permute(2, 0, 1)[None].float().to(device) / 255 for v in hr]
+    height, width = (side // scale for side in scene.left.shape[:2])
+    rows, columns = min(height, 360 // scale), min(width, 720 // scale)
+    views = cut(scene, (height - rows) // 2, (width - columns) // 2, (rows, columns), scale)
+    lr = [torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None] for small, _ in views]
     with torch.no_grad():
-        sr = [(v.clamp(0, 1) * 255).round().byte()[0].permute(1, 2, 0).cpu().numpy() for v in model(*lr)]
-    return float(np.mean([psnr(a, b) for a, b in zip(sr, hr, strict=True)]))
-
-
-def _middle(view: np.ndarray) -> np.ndarray:
-    top, left = max(0, (view.shape[0] - 360) // 2), max(0, (view.shape[1] - 720) // 2)
-    return view[top : top + 360, left : left + 720]
+        sr = model(*(_on(device, view) for view in lr))
+    found = [(v[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy() for v in sr]
+    return float(np.mean([psnr(view, hr) for view, (_, hr) in zip(found, views, strict=True)]))
 
 
 class _State:
