@@ -16,11 +16,11 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from stereosr_engines.errors import StereosrError, UsageError
-from stereosr_engines.metrics import psnr
 from stereosr_export.training.config import TrainConfig, learning_rate
-from stereosr_export.training.data import Patches, cut
+from stereosr_export.training.data import Patches
 from stereosr_export.training.losses import PixelLoss, objective
 from stereosr_export.training.scenes import Pictures, Scene
+from stereosr_export.training.scoring import as_floats, score_scene
 from stereosr_export.zoo import find
 
 LOSSES: dict[str, PixelLoss] = {
@@ -82,8 +82,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     loss_of, mean_loss, count, started = LOSSES[config.loss], torch.zeros((), device=device), 0, time.monotonic()
     model.train()
     for lr_patch, hr_patch in loader:
-        left, right = _on(device, lr_patch).chunk(2, 1)
-        target = torch.cat(_on(device, hr_patch).chunk(2, 1))
+        left, right = as_floats(lr_patch, device).chunk(2, 1)
+        target = torch.cat(as_floats(hr_patch, device).chunk(2, 1))
         torch.manual_seed(config.seed * 1_000_003 + state.iteration)  # stochastic depth
         with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             loss = objective(model, left, right, target, loss_of)
@@ -112,11 +112,6 @@ def _workers(device: torch.device) -> int:
     return 1 if device.type == "cpu" else min(16, os.cpu_count() or 1)
 
 
-def _on(device: torch.device, patches: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1], on the device."""
-    return patches.to(device, non_blocking=True).float() / 255
-
-
 def warm_start(model: nn.Module, weights: Path) -> list[str]:
     """Copy every tensor of a safetensors file that fits by name and shape; gives the names that were left."""
     own, given = model.state_dict(), load_file(weights)
@@ -125,18 +120,6 @@ def warm_start(model: nn.Module, weights: Path) -> list[str]:
         raise UsageError(f"{weights} has no tensor that fits this model")
     model.load_state_dict(own | fitting)
     return [k for k in own if k not in fitting]
-
-
-def score_scene(model: nn.Module, scene: Scene, scale: int, device: torch.device) -> float:
-    """Mean PSNR in dB of both views, by the benchmark's protocol, of the scene's middle (at most 360 x 720 HR)."""
-    height, width = (side // scale for side in scene.left.shape[:2])
-    rows, columns = min(height, 360 // scale), min(width, 720 // scale)
-    views = cut(scene, (height - rows) // 2, (width - columns) // 2, (rows, columns), scale)
-    lr = [torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None] for small, _ in views]
-    with torch.no_grad():
-        sr = model(*(_on(device, view) for view in lr))
-    found = [(v[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy() for v in sr]
-    return float(np.mean([psnr(view, hr) for view, (_, hr) in zip(found, views, strict=True)]))
 
 
 class _State:
