@@ -7,7 +7,7 @@ import click
 from stereosr_cli import options
 
 if TYPE_CHECKING:
-    from stereosr_export.training.loop import Progress
+    from stereosr_export.training.history import Progress
 
 
 @click.command()
@@ -40,13 +40,15 @@ def command(config: str | None, preset: str | None, threads: int | None, **chose
 
     from stereosr_export.training.config import complete, read_settings
     from stereosr_export.training.loop import train
+    from stereosr_export.training.processes import rank
 
     if threads:
         torch.set_num_threads(threads)
     source = config or preset
     settings = read_settings(source) if source else {}
     best = train(complete(settings | {key: value for key, value in chosen.items() if value is not None}), _report)
-    click.echo(f"best weights: {best}", err=True)
+    if rank() == 0:
+        click.echo(f"best weights: {best}", err=True)
 
 
 def _report(row: "Progress") -> None:

@@ -1,5 +1,11 @@
 import csv
 import dataclasses
+import json
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import cv2
@@ -8,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from command import stereosr
+from command import failed, stereosr
 from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import UsageError
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
@@ -199,7 +205,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(data):
         train(config(data, out=str(data / "parts")), stop_at_two)
     parts = load_file(train(config(data, out=str(data / "parts")), quiet))
     assert all(torch.equal(whole[k], parts[k]) for k in whole)
-    rows = list(csv.DictReader((data / "whole" / "log.csv").read_text().splitlines()))
+    rows = read_log(data / "whole/log.csv")
     assert [r["iteration"] for r in rows] == ["2", "4"]
     assert all(float(r["psnr"]) > 5 for r in rows)
 
@@ -207,6 +213,89 @@ def test_a_stopped_run_goes_on_to_the_same_weights(data):
 def stop_at_two(row):
     if row.iteration == 2:
         raise InterruptedError
+
+
+KILLED = """
+import os, signal, sys
+import torch
+from stereosr_export.training import loop
+from stereosr_export.training.config import complete, read_settings
+
+class Deadly(loop.Patches):
+    def __getitem__(self, index):
+        if index == 11:  # of the sixth iteration; the last checkpoint is of the fourth, the last row of the fifth
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+loop.Patches, loop.REPORT_EVERY = Deadly, 1
+torch.set_num_threads(1)
+loop.train(complete(read_settings(sys.argv[1])), lambda row: None)
+"""
+
+
+def test_a_run_killed_in_the_middle_goes_on_to_the_same_weights(data, monkeypatch):
+    """``kill -9``, with stochastic depth and half precision; nothing half-written is taken up again."""
+    monkeypatch.setattr("stereosr_export.training.loop.REPORT_EVERY", 1)
+    run = config(data, model="nafssr-s", iterations=8, precision="bf16", out=str(data / "killed"))
+    killed = subprocess.run([sys.executable, "-W", "error", "-c", KILLED, write_toml(run)], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    log = data / "killed/log.csv"
+    assert log.read_text().splitlines()[-1].startswith("5,8,")
+    with log.open("a") as file:
+        file.write("6,8,0.1")
+    again = load_file(train(run, quiet))
+    whole = load_file(train(dataclasses.replace(run, out=str(data / "whole")), quiet))
+    assert all(torch.equal(whole[k], again[k]) for k in whole)
+    logs = [read_log(data / name / "log.csv") for name in ("killed", "whole")]
+    assert [r["iteration"] for r in logs[0]] == [str(i + 1) for i in range(8)]
+    assert [{**r, "seconds": ""} for r in logs[0]] == [{**r, "seconds": ""} for r in logs[1]]
+
+
+def write_toml(run: TrainConfig) -> Path:
+    path = Path(run.data) / "run.toml"
+    settings = {key: value for key, value in dataclasses.asdict(run).items() if value is not None}
+    path.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in settings.items()))
+    return path
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def processes(count: int, *arguments: object) -> list[subprocess.CompletedProcess[str]]:
+    """``stereosr train`` in several processes, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    with ThreadPool(count) as pool:
+        return pool.map(lambda r: stereosr("train", *arguments, **places, RANK=str(r), LOCAL_RANK=str(r)), range(count))
+
+
+def test_two_processes_are_one_with_twice_the_batch(data):
+    """With stochastic depth, so that some parameters have no gradient."""
+    run = config(data, model="nafssr-s", batch=4, validate_every=4, out=str(data / "one"))
+    first, second = processes(2, write_toml(run), "-o", data / "two")
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert "4/4 · loss" in first.stderr
+    assert second.stderr == ""
+    rows = []
+    one, two = load_file(train(run, rows.append)), load_file(data / "two/best.safetensors")
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4)
+    (log,) = read_log(data / "two/log.csv")
+    assert float(log["psnr"]) == pytest.approx(rows[-1].psnr, abs=1e-3)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(data):
+    for done in processes(2, "nafssr-t-x2", "--data", data, "-o", data / "two", "--batch", 3):
+        failed(done, 2, "2 processes cannot share a batch of 3")
+
+
+def test_a_finished_run_has_a_plot(data):
+    pytest.importorskip("matplotlib")
+    train(config(data), quiet)
+    assert cv2.imread(str(data / "run/log.png")).std() > 10
 
 
 def test_another_configuration_does_not_go_on_in_the_same_folder(data):

@@ -1,14 +1,11 @@
-"""The training loop: one process, one CPU or GPU, resumable to the bit."""
+"""The training loop: one process or several, on a CPU or on GPUs, resumable to the bit on a CPU."""
 
-import csv
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -16,9 +13,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from stereosr_engines.errors import StereosrError, UsageError
+from stereosr_export.training import history
 from stereosr_export.training.config import TrainConfig, learning_rate
 from stereosr_export.training.data import Patches
+from stereosr_export.training.history import Progress
 from stereosr_export.training.losses import PixelLoss, objective
+from stereosr_export.training.processes import Team, pick_device, team, workers
 from stereosr_export.training.scenes import Pictures, Scene
 from stereosr_export.training.scoring import as_floats, score_scene
 from stereosr_export.zoo import find
@@ -28,25 +28,16 @@ LOSSES: dict[str, PixelLoss] = {
     "mse": F.mse_loss,
     "charbonnier": lambda a, b: torch.sqrt((a - b) ** 2 + 1e-6).mean(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One line of the log. ``psnr`` is the mean over held-back scenes and both views, where it was measured."""
-
-    iteration: int
-    iterations: int
-    loss: float
-    lr: float
-    seconds: float
-    psnr: float | None
+REPORT_EVERY = 50
+"""Iterations from one row of the log to the next."""
 
 
 def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     """Train, going on from ``out/last.pt`` if it is there; gives the best weights, ``out/best.safetensors``.
 
     Everything random is a function of the seed and the iteration. A run that was killed and started again is the
-    same run; only ``iterations`` may differ between the two, which moves the end of the cosine.
+    same run; only ``iterations`` may differ between the two, which moves the end of the cosine. So is one that
+    torchrun starts in several processes, but for the order of sums; its first process alone writes and reports.
 
     Raises:
         UsageError: for a setting that does not exist, or a run folder of another configuration.
@@ -57,59 +48,53 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
         raise UsageError(f"no loss named {config.loss!r}; there are {', '.join(LOSSES)}")
     if config.precision not in ("fp32", "bf16"):
         raise UsageError(f"precision is fp32 or bf16, not {config.precision!r}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    device, out = pick_device(), Path(config.out)
+    torch.backends.cudnn.deterministic = True
     torch.manual_seed(config.seed)
     model = zoo_model.create(config.scale)
     if config.init:
         warm_start(model, Path(config.init))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    state = _State(model, config)
-    if (out / "last.pt").exists():
-        state.load(out / "last.pt")
     patch = config.patch or zoo_model.patch
     pictures = Pictures.load(
         Path(config.data), config.scale, patch, Path(config.validation) if config.validation else None
     )
-    loader = DataLoader(
-        Patches(pictures, config, patch),
-        batch_size=config.batch,
-        sampler=range(state.iteration * config.batch, config.iterations * config.batch),
-        num_workers=_workers(device) if config.workers is None else config.workers,
-        pin_memory=device.type == "cuda",
-    )
-    loss_of, mean_loss, count, started = LOSSES[config.loss], torch.zeros((), device=device), 0, time.monotonic()
-    model.train()
-    for lr_patch, hr_patch in loader:
-        left, right = as_floats(lr_patch, device).chunk(2, 1)
-        target = torch.cat(as_floats(hr_patch, device).chunk(2, 1))
-        torch.manual_seed(config.seed * 1_000_003 + state.iteration)  # stochastic depth
-        with torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-            loss = objective(model, left, right, target, loss_of)
-        state.step(loss)
-        mean_loss += loss.detach()
-        count += 1
-        last = state.iteration == config.iterations
-        validate = state.iteration % config.validate_every == 0 or last
-        if state.iteration % 50 == 0 or validate:
-            mean = float(mean_loss) / count
-            if not math.isfinite(mean):
-                raise StereosrError(f"the loss is {mean} at iteration {state.iteration}; lower lr and start again")
-            score = state.validate(pictures.held_back, device) if validate else None
-            if validate:
-                state.save(out, score)
-            lr = state.optimizer.param_groups[0]["lr"]
-            row = Progress(state.iteration, config.iterations, mean, lr, time.monotonic() - started, score)
-            _log(out / "log.csv", row)
-            report(row)
-            mean_loss.zero_()
-            count = 0
+    with team(device) as processes:
+        run = _Run(model, config, processes, device)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise StereosrError(f"cannot write {out}: {problem.strerror}") from problem
+        run.resume(out)
+        loader = DataLoader(
+            Patches(pictures, config, patch),
+            batch_size=config.batch // processes.size,
+            sampler=run.samples(),
+            num_workers=workers(device) if config.workers is None else config.workers,
+            pin_memory=device.type == "cuda",
+        )
+        total, count, started = torch.zeros((), device=device), 0, time.monotonic()
+        model.train()
+        for lr, hr in loader:
+            total += run.step(as_floats(lr, device), as_floats(hr, device))
+            count += 1
+            validate = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
+            if run.iteration % REPORT_EVERY == 0 or validate:
+                processes.average([total])
+                mean, total, count = float(total) / count, torch.zeros((), device=device), 0
+                if not math.isfinite(mean):
+                    raise StereosrError(f"the loss is {mean} at iteration {run.iteration}; lower lr and start again")
+                score = run.validate(pictures.held_back) if validate else None
+                rate, seconds = learning_rate(config, run.iteration - 1), time.monotonic() - started
+                if processes.rank == 0:
+                    row = Progress(run.iteration, config.iterations, mean, rate, seconds, score)
+                    history.append(out / "log.csv", row)
+                    if score is not None:
+                        run.save(out, score)
+                    report(row)
+        if processes.rank == 0:
+            history.plot(out / "log.csv")
     return out / "best.safetensors"
-
-
-def _workers(device: torch.device) -> int:
-    return 1 if device.type == "cpu" else min(16, os.cpu_count() or 1)
 
 
 def warm_start(model: nn.Module, weights: Path) -> list[str]:
@@ -122,11 +107,13 @@ def warm_start(model: nn.Module, weights: Path) -> list[str]:
     return [k for k in own if k not in fitting]
 
 
-class _State:
+class _Run:
     """What a checkpoint holds: weights, their moving average, the optimizer, where we are, the best score."""
 
-    def __init__(self, model: nn.Module, config: TrainConfig) -> None:
-        self.model, self.config = model, config
+    def __init__(self, model: nn.Module, config: TrainConfig, processes: Team, device: torch.device) -> None:
+        if config.batch % processes.size:
+            raise UsageError(f"{processes.size} processes cannot share a batch of {config.batch}: pass another --batch")
+        self.model, self.config, self.processes, self.device = model, config, processes, device
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
@@ -134,29 +121,45 @@ class _State:
         self.iteration = 0
         self.best = -math.inf
 
-    def step(self, loss: Tensor) -> None:
+    def samples(self) -> range:
+        """The indices of this process's samples, from here to the end: every process takes its turn in each batch."""
+        first, end = self.iteration * self.config.batch, self.config.iterations * self.config.batch
+        return range(first + self.processes.rank, end, self.processes.size)
+
+    def step(self, lr: Tensor, hr: Tensor) -> Tensor:
+        """One iteration on N x 6 x rows x columns in [0, 1]; gives the loss."""
+        left, right = lr.chunk(2, 1)
+        torch.manual_seed(self.config.seed * 1_000_003 + self.iteration)  # stochastic depth
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            loss = objective(self.model, left, right, torch.cat(hr.chunk(2, 1)), LOSSES[self.config.loss])
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.iteration)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        self.processes.average([p.grad for p in self.model.parameters() if p.grad is not None])
         nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         self.optimizer.step()
         self.iteration += 1
         keep = min(self.config.ema, (1 + self.iteration) / (10 + self.iteration))
         for name, value in self.model.state_dict().items():
             self.average[name].lerp_(value, 1 - keep)
+        return loss.detach()
 
-    def validate(self, scenes: list[Scene], device: torch.device) -> float:
+    def validate(self, scenes: list[Scene]) -> float:
+        """Mean PSNR of the averaged weights; the processes share the scenes."""
         now = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
         self.model.eval()
-        score = float(np.mean([score_scene(self.model, s, self.config.scale, device) for s in scenes]))
+        mine = scenes[self.processes.rank :: self.processes.size]
+        scores = [score_scene(self.model, scene, self.config.scale, self.device) for scene in mine]
         self.model.load_state_dict(now)
         self.model.train()
-        return score
+        mean = torch.tensor(sum(scores) / len(scenes), dtype=torch.float64, device=self.device)
+        self.processes.average([mean])
+        return float(mean) * self.processes.size
 
-    def save(self, out: Path, score: float | None) -> None:
-        if score is not None and score > self.best:
+    def save(self, out: Path, score: float) -> None:
+        if score > self.best:
             self.best = score
             weights = {k: v.detach().cpu().contiguous() for k, v in self.average.items()}
             _replace(out / "best.safetensors", lambda p: save_file(weights, p))
@@ -170,31 +173,26 @@ class _State:
         }
         _replace(out / "last.pt", lambda p: torch.save(state, p))
 
-    def load(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
-        may_differ = {"iterations", "out", "data", "init", "workers", "validate_every"}  # and what older files lack
-        mine, theirs = asdict(self.config), state["config"]
-        for key in mine.keys() - may_differ:
-            if mine[key] != theirs.get(key, mine[key]):
-                raise UsageError(
-                    f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out"
-                )
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.average = {k: v.to(self.average[k].device) for k, v in state["average"].items()}
-        self.iteration, self.best = state["iteration"], state["best"]
+    def resume(self, out: Path) -> None:
+        path = out / "last.pt"
+        if path.exists():
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            may_differ = {"iterations", "out", "data", "init", "workers", "validate_every"}  # and what older files lack
+            mine, theirs = asdict(self.config), state["config"]
+            for key in mine.keys() - may_differ:
+                if mine[key] != theirs.get(key, mine[key]):
+                    raise UsageError(
+                        f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out"
+                    )
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.average = {k: v.to(self.average[k].device) for k, v in state["average"].items()}
+            self.iteration, self.best = state["iteration"], state["best"]
+        if self.processes.rank == 0:
+            history.forget_after(out / "log.csv", self.iteration)
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
     partial = path.with_name(path.name + ".part")
     write(partial)
     partial.replace(path)
-
-
-def _log(path: Path, row: Progress) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, asdict(row).keys())
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(row))

@@ -26,6 +26,13 @@ def pick_device() -> torch.device:
     return torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
 
 
+def workers(device: torch.device) -> int:
+    """How many workers should prepare patches: one keeps up with a CPU, a GPU takes this process's share of cores."""
+    if device.type == "cpu":
+        return 1
+    return max(1, min(16, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+
+
 @dataclass(frozen=True, slots=True)
 class Team:
     """All processes of a run: this one's number, and how many there are."""
