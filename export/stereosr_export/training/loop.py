@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -162,7 +162,7 @@ class _Run:
         if score > self.best:
             self.best = score
             weights = {k: v.detach().cpu().contiguous() for k, v in self.average.items()}
-            _replace(out / "best.safetensors", lambda p: save_file(weights, p))
+            _replace(out / "best.safetensors", lambda p: p.write_bytes(save(weights)))
         state = {
             "config": asdict(self.config),
             "model": self.model.state_dict(),

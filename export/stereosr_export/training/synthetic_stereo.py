@@ -28,7 +28,7 @@ def render_pair(
     difference of exposure. At LR size the background lies at 0 to 12 px, the nearest layer up to 14 px before it.
     """
     height, width = background.shape[:2]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    y, x = np.arange(height, dtype=np.float32)[:, None], np.arange(width, dtype=np.float32)
     base = rng.uniform(0, 12) * scale - (rng.uniform(0, 10) * scale if rng.random() < 0.2 else 0)
     left, right = background, _shift(background, _disparity(x, y, base, scale, rng), x, y)
     for texture in foregrounds:
@@ -43,7 +43,8 @@ def render_pair(
 
 
 def _disparity(x: Float, y: Float, base: float, scale: int, rng: np.random.Generator) -> Float:
-    height, width = x.shape
+    """H x W, of the columns ``x`` (W) and the rows ``y`` (H x 1)."""
+    height, width = len(y), len(x)
     slant_x, slant_y = rng.normal(0, 2.5 * scale, 2)
     bump, phase = rng.normal(0, 0.8 * scale), rng.uniform(0, 2 * np.pi, 2)
     wave = np.sin(2 * np.pi * x / width + phase[0]) * np.sin(2 * np.pi * y / height + phase[1])
@@ -54,7 +55,8 @@ def _disparity(x: Float, y: Float, base: float, scale: int, rng: np.random.Gener
 def _shift(image: Layer, disparity: Float, x: Float, y: Float) -> Layer:
     """The right view of a layer: it shows at x what the left view shows at x + disparity."""
     method = cv2.INTER_LANCZOS4 if image.dtype == np.uint8 else cv2.INTER_LINEAR
-    shifted = cv2.remap(image, x + disparity, y, method, borderMode=cv2.BORDER_REFLECT_101)
+    rows = np.ascontiguousarray(np.broadcast_to(y, disparity.shape))
+    shifted = cv2.remap(image, x + disparity, rows, method, borderMode=cv2.BORDER_REFLECT_101)
     return np.asarray(shifted, dtype=image.dtype)
 
 
