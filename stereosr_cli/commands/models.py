@@ -1,6 +1,9 @@
 """``stereosr models``: what is here."""
 
+import importlib.util
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -8,21 +11,66 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a model on stdout.")
 def command(as_json: bool) -> None:
-    """List the engines at hand: name, scale, precision, size, PSNR, terms, where from."""
+    """List the engines at hand, and the zoo that they are exported from (this needs stereosr[train])."""
     from stereosr_engines.library import installed
 
     have = installed()
+    with_zoo = importlib.util.find_spec("torch") is not None
     if as_json:
         for path, spec in have.items():
             click.echo(json.dumps(json.loads(spec.to_json()) | {"file": str(path), "bytes": path.stat().st_size}))
+        for row in _zoo() if with_zoo else ():
+            click.echo(json.dumps(row))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", "scale", "precision", "parameters", "size", "PSNR", "terms", "file", box=None)
+    engines = Table("engine", "scale", "precision", "parameters", "size", "PSNR", "terms", "file", box=None)
     for path, spec in have.items():
         scores = ", ".join(f"{name} {value:.2f}" for name, value in spec.scores.items())
         size = f"{path.stat().st_size / 1e6:.1f} MB"
         parameters = f"{spec.parameters:,}"
-        table.add_row(spec.name, f"x{spec.scale}", spec.precision, parameters, size, scores, spec.license, path.name)
-    Console().print(table)
+        engines.add_row(spec.name, f"x{spec.scale}", spec.precision, parameters, size, scores, spec.license, path.name)
+    console = Console()
+    console.print(engines)
+    if not with_zoo:
+        console.print('\nThe zoo is listed where torch is installed: pip install "stereosr\\[train]"')
+        return
+    networks = Table("network", "scale", "parameters", "GMACs", "weights", box=None)
+    for row in _zoo():
+        networks.add_row(
+            row["name"], f"x{row['scale']}", f"{row['parameters']:,}", f"{row['gmacs']:,.1f}", row["weights"]
+        )
+    console.print("\nThe zoo; GMACs for a pair of 320 x 180, attention included\n")
+    console.print(networks)
+    console.print(
+        "\nThe checkpoints that the authors of NAFSSR and PASSRnet publish are read by stereosr export --weights"
+    )
+
+
+def _zoo() -> Iterator[dict[str, Any]]:
+    """Every network of the zoo at every scale: name, scale, parameters, GMACs, where its weights come from, paper."""
+    from stereosr_engines.errors import UsageError
+    from stereosr_export.checkpoints import own_weights
+    from stereosr_export.cost import cost
+    from stereosr_export.training.config import presets
+    from stereosr_export.zoo import zoo
+
+    for model in zoo().values():
+        for scale in model.scales:
+            try:
+                own_weights(model, scale)
+                weights = "this project"
+            except UsageError:
+                network = model.name if {model.name, f"{model.name}-x{scale}"} & set(presets()) else model.family
+                option = "" if network == model.name else f" -n {model.name}"
+                weights = f"stereosr train {network}-x{scale}{option}"
+            found = cost(model, scale)
+            yield {
+                "name": model.name,
+                "scale": scale,
+                "parameters": found.parameters,
+                "gmacs": round(found.gmacs, 1),
+                "weights": weights,
+                "source": model.source,
+            }
