@@ -85,8 +85,9 @@ def _trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
     # Two different tensors: the exporter takes one tensor given twice for one input, and drops 'left'. Batch of two and
     # sizes above the least: a traced 1 is taken for a constant.
     examples = tuple(torch.rand(2, 3, least[0] + 9, least[1] + 12) for _ in INPUTS)
-    batch, rows, columns = torch.export.Dim("batch"), *(
-        torch.export.Dim(name, min=size + 1) for name, size in zip(("rows", "columns"), least, strict=True)
+    batch, rows, columns = (
+        torch.export.Dim("batch"),
+        *(torch.export.Dim(name, min=size + 1) for name, size in zip(("rows", "columns"), least, strict=True)),
     )
     shape = {0: batch, 2: rows, 3: columns}
     with _quiet(), torch.no_grad():

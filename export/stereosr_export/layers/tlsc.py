@@ -35,5 +35,3 @@ class LocalMean(nn.Module):
 def pooling_window(training_patch: tuple[int, int]) -> tuple[int, int]:
     """The window TLSC uses for a network trained on patches of this LR size: 1.5 times as large (30 x 90: 45 x 135)."""
     return int(1.5 * training_patch[0]), int(1.5 * training_patch[1])
-
-
