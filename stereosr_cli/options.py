@@ -38,6 +38,16 @@ class Tile(click.ParamType[tuple[int, int] | None]):
         return int(match[1]), int(match[2] or 0)
 
 
+LAYOUTS = ("pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps")
+"""How views lie in what is read."""
+
+layout = click.option(
+    "--layout",
+    type=click.Choice(["auto", *LAYOUTS]),
+    default="auto",
+    show_default=True,
+    help="How a file holds its views.",
+)
 backend = click.option(
     "-b", "--backend", default="auto", show_default=True, help="What runs the model; see 'stereosr doctor'."
 )

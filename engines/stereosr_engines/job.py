@@ -15,9 +15,11 @@ import numpy as np
 import psutil
 
 from stereosr_engines.backend import Backend
+from stereosr_engines.doubts import doubts
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_picture
 from stereosr_engines.layouts import Layout, read_stereo, write_stereo
+from stereosr_engines.rectify import rectify
 from stereosr_engines.tiling import TilePlan, plan_for_memory
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import halve, upscale_bands
@@ -44,6 +46,7 @@ class Settings:
 
     Attributes:
         model: sha256 of the model file or files; ``ensemble`` and ``swap`` complete the key of a resumed job.
+        rectify: move the right view onto the rows of the left one.
         tile: rows and columns of a tile, None to fit the memory; (0, 0) for the whole picture at once.
         overlap: in LR pixels, None for the model's own.
         max_memory: bytes for one tile's work, None for half of what is free.
@@ -54,6 +57,7 @@ class Settings:
     model: str
     ensemble: bool = False
     swap: bool = False
+    rectify: bool = False
     overwrite: bool = False
     tile: tuple[int, int] | None = None
     overlap: int | None = None
@@ -105,7 +109,7 @@ class _Task:
     item: Item
     key: str
     result: Result | None = None
-    reading: "Future[tuple[Picture, Picture]] | None" = None
+    reading: "Future[tuple[Picture, Picture, list[str]]] | None" = None
     writing: "Future[None] | None" = None
 
 
@@ -147,7 +151,8 @@ def _work(
     if task.reading is None:
         return task
     try:
-        pictures = task.reading.result()
+        left, right, warnings = task.reading.result()
+        pictures = (left, right)
         started = time.perf_counter()
         outputs, tiles = _upscale(pictures, backend, settings, lambda count: on_plan(task.item, count), on_tile)
     except StereosrError as error:
@@ -155,7 +160,7 @@ def _work(
         return task
     rows, columns = pictures[0].pixels.shape[:2]
     seconds = time.perf_counter() - started
-    task.result = Result(task.item, "done", None, (rows, columns), tiles, seconds, peak_memory(), _doubts(pictures))
+    task.result = Result(task.item, "done", None, (rows, columns), tiles, seconds, peak_memory(), warnings)
     task.reading = None
     task.writing = writer.submit(_write, task, outputs, settings.quality, manifest)
     return task
@@ -171,7 +176,8 @@ def _end(task: _Task) -> Result:
     return task.result
 
 
-def _read(item: Item, settings: Settings) -> tuple[Picture, Picture]:
+def _read(item: Item, settings: Settings) -> tuple[Picture, Picture, list[str]]:
+    """The views, and what is odd about them or was done to them, in words."""
     if len(item.sources) == 2:
         left, right = (read_picture(p) for p in item.sources)
     else:
@@ -181,7 +187,10 @@ def _read(item: Item, settings: Settings) -> tuple[Picture, Picture]:
         raise UsageError(
             f"{item.name}: left is {a}, right is {b}: the views of a pair have one size; crop or resize one"
         )
-    return (right, left) if settings.swap else (left, right)
+    if settings.swap:
+        left, right = right, left
+    right, done = rectify(left, right) if settings.rectify else (right, [])
+    return left, right, done + doubts(left, right)
 
 
 def _write(task: _Task, outputs: tuple[Picture, Picture], quality: int | None, manifest: Path | None) -> None:
@@ -261,13 +270,6 @@ def _like(source: Picture, pixels: Pixels) -> Picture:
         wide = cv2.resize(to_float(source.alpha), size, interpolation=cv2.INTER_CUBIC)
         alpha = quantise(np.asarray(wide, dtype=np.float32), pixels.dtype)
     return Picture(pixels, alpha, source.grey, source.metadata)
-
-
-def _doubts(pictures: tuple[Picture, Picture]) -> list[str]:
-    """What is odd about a pair, in words; empty where nothing is."""
-    if np.array_equal(pictures[0].pixels, pictures[1].pixels):
-        return ["both views are the same picture: the second one cannot help; is one file given twice?"]
-    return []
 
 
 def peak_memory() -> int:

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from stereosr_engines.inputs import Inputs
     from stereosr_engines.job import Item, Result, Settings
 
-IN_LAYOUTS = ("auto", "pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps")
-OUT_LAYOUTS = ("same", *IN_LAYOUTS[1:], "anaglyph")
-
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
@@ -26,13 +23,16 @@ OUT_LAYOUTS = ("same", *IN_LAYOUTS[1:], "anaglyph")
 @click.option("-n", "--model", multiple=True, help="Name or .onnx file; several are averaged.  [default: nafssr-t]")
 @click.option("-l", "--left", help="Folder or glob of the left views; needs -r and -o.")
 @click.option("-r", "--right", help="Folder or glob of the right views.")
+@options.layout
 @click.option(
-    "--layout", type=click.Choice(IN_LAYOUTS), default="auto", show_default=True, help="How a file holds its views."
-)
-@click.option(
-    "--out-layout", type=click.Choice(OUT_LAYOUTS), default="same", show_default=True, help="What is written."
+    "--out-layout",
+    type=click.Choice(["same", *options.LAYOUTS, "anaglyph"]),
+    default="same",
+    show_default=True,
+    help="What is written.",
 )
 @click.option("--swap", is_flag=True, help="Left is right: exchange the views before anything else.")
+@click.option("--rectify", is_flag=True, help="Undo a small vertical offset or turn of the right view first.")
 @click.option("-t", "--tile", type=options.Tile(), default="auto", help="auto, none, N rows, or HxW, in LR pixels.")
 @click.option("--overlap", type=click.IntRange(0), help="LR rows that tiles share.  [default: the model's own]")
 @click.option(
@@ -143,6 +143,7 @@ def _settings(chosen: dict[str, Any], model_key: str) -> "Settings":
         model=model_key,
         ensemble=chosen["ensemble"],
         swap=chosen["swap"],
+        rectify=chosen["rectify"],
         overwrite=chosen["overwrite"],
         tile=chosen["tile"],
         overlap=chosen["overlap"],
