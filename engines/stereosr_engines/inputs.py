@@ -150,9 +150,7 @@ def _file_suffix(layout: Layout, source: Path | None = None) -> str | None:
 def _known_layout(path: Path) -> Layout:
     layout = detect_layout(path)
     if layout is None:
-        raise UsageError(
-            f"{path} does not look like a stereo file: give the other view too, or say how it holds both, e.g. --layout sbs"
-        )
+        raise UsageError(f"{path} is no stereo file that we know: give the other view too, or say e.g. --layout sbs")
     return layout
 
 

@@ -36,7 +36,7 @@ def upscale_bands(
         views = np.stack([result.left, result.right])
         if not np.isfinite(views).all():
             raise StereosrError(
-                f"{backend.spec.title} gave values that are not finite on {backend.device}: use --precision fp32"
+                f"{backend.spec.title} gave non-finite values on {backend.device}: use --precision fp32"
             )
         return views
 
@@ -49,7 +49,7 @@ def upscale_bands(
 
 
 def infer_any_size(pair: StereoPair, backend: Backend) -> StereoPair:
-    """``backend.infer`` for a tile of any size: mirrored on at right and bottom to a size the model takes, cropped back."""
+    """``backend.infer`` for a tile of any size: mirrored on at right and bottom where the model wants more, cropped back."""
     rows, columns = _fitting_size(pair, backend.spec)
     if (rows, columns) == (pair.height, pair.width):
         return backend.infer(pair)

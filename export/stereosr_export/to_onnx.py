@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +32,7 @@ def export(model: ZooModel, network: nn.Module, spec: ModelSpec, out: Path) -> f
     network = network.eval()
     graph = _trace(network, model)
     graph = onnxslim.slim(graph)
+    del graph.graph.value_info[:]  # onnxslim infers wrong shapes for transposed convolutions, and nobody needs them
     graph.producer_name = "stereosr"
     graph.producer_version = ""
     del graph.metadata_props[:]
@@ -43,7 +43,7 @@ def export(model: ZooModel, network: nn.Module, spec: ModelSpec, out: Path) -> f
         out.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(graph.SerializeToString())
         error = verify(partial, network, model)
-        os.replace(partial, out)
+        partial.replace(out)
     except OSError as problem:
         raise StereosrError(f"cannot write {out}: {problem.strerror}") from problem
     finally:
@@ -77,7 +77,7 @@ def stamp_scores(path: Path, spec: ModelSpec, scores: dict[str, float]) -> None:
     graph.metadata_props.add(key=METADATA_KEY, value=replace(spec, scores=scores).to_json())
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(graph.SerializeToString())
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:

@@ -32,7 +32,6 @@ def command(
 
     need("torch", "onnx", "onnxscript", "onnxruntime", extra="export,cpu")
     from stereosr_export.checkpoints import load_network, own_weights
-
     from stereosr_export.to_onnx import export, spec_of
     from stereosr_export.zoo import find
 

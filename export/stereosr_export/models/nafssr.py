@@ -70,11 +70,11 @@ class NAFBlock(nn.Module):
         self.beta, self.gamma = _scale(width), _scale(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv1(self.norm1(x)).permute(0, 3, 1, 2)
-        y = _simple_gate(self.conv2(y).permute(0, 2, 3, 1))
-        x = x + self.conv3(y * self.sca(y), self.beta)
-        x = x + self.conv5(_simple_gate(self.conv4(self.norm2(x))), self.gamma)
-        return x
+        gated = self.conv1(self.norm1(x)).permute(0, 3, 1, 2)
+        gated = _simple_gate(self.conv2(gated).permute(0, 2, 3, 1))
+        x = x + self.conv3(gated * self.sca(gated), self.beta)
+        y: Tensor = x + self.conv5(_simple_gate(self.conv4(self.norm2(x))), self.gamma)
+        return y
 
 
 class SCAM(nn.Module):
