@@ -49,7 +49,7 @@ def upscale_bands(
 
 
 def infer_any_size(pair: StereoPair, backend: Backend) -> StereoPair:
-    """``backend.infer`` for a tile of any size: mirrored on at right and bottom where the model wants more, cropped back."""
+    """``backend.infer`` for a tile of any size: mirrored on at right and bottom if the model wants more, cut back."""
     rows, columns = _fitting_size(pair, backend.spec)
     if (rows, columns) == (pair.height, pair.width):
         return backend.infer(pair)
