@@ -78,7 +78,7 @@ def detect_layout(path: Path) -> Layout | None:
             return "mpo"
         if _jps_header(file):
             return "jps"
-        return by_suffix or _by_halves(decode_picture(data, path).pixels, path.stem)
+        return by_suffix or detect_halves(decode_picture(data, path).pixels, path.stem)
     except UnreadableImage:
         return by_suffix
 
@@ -104,7 +104,7 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
         return decode_picture(first, path), decode_picture(second, path)
     if chosen == "jps":
         return _read_jps(data, path)
-    return _split(decode_picture(data, path), _AXIS[chosen], chosen in _HALF.values(), path)
+    return split_halves(decode_picture(data, path), chosen, path)
 
 
 def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, quality: int | None = None) -> None:
@@ -124,18 +124,53 @@ def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, qual
         if path.suffix.lower() not in (f".{layout}", ".jpg", ".jpeg"):
             raise UsageError(f"cannot write {path}: {layout} is JPEG inside; its suffix must be .{layout} or .jpg")
         write_bytes(path, (_mpo if layout == "mpo" else _jps)(left, right, quality, path))
-    elif layout == "anaglyph":
-        write_picture(path, _anaglyph(left, right), quality)
-    elif layout in _AXIS:
-        axis = _AXIS[layout]
-        if layout in _HALF.values():
-            left, right = (_stretch(view, axis, 0.5) for view in (left, right))
-        write_picture(path, _join(left, right, axis), quality)
-    else:
+    elif layout == "pair":
         raise UsageError(f"cannot write {path}: {layout} is two files")
+    else:
+        write_picture(path, join_views(left, right, layout), quality)
 
 
 # --- halves ----------------------------------------------------------------------------------------------------------
+
+
+def detect_halves(pixels: Pixels, stem: str) -> Layout | None:
+    """How the halves of a picture hold two views, None if they do not.
+
+    They must show the same things and meet in an edge: a clear one, unless the name says what to expect.
+    """
+    green = np.ascontiguousarray(pixels[..., 1])
+    if min(green.shape) < 32:
+        return None
+    named = next(
+        (layout for words, layout in _NAMES if re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE)), None
+    )
+    candidates: tuple[Layout, ...] = ("sbs", "ou")
+    for layout in candidates:
+        axis = _AXIS[layout]
+        if named is not None and _AXIS[named] != axis:
+            continue
+        if _likeness(green, axis) > _ALIKE and _seam(green, axis) > (_SEAM_IF_NAMED if named else _SEAM):
+            squeezed = named in _HALF.values() or abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
+            return _HALF[layout] if squeezed else layout
+    return None
+
+
+def split_halves(picture: Picture, layout: Layout, path: Path) -> tuple[Picture, Picture]:
+    """The left and the right view of a side-by-side or over-under picture, stretched back if they were squeezed.
+
+    Raises:
+        UnreadableImage: if there is no room for two; ``path`` is for the message.
+    """
+    return _split(picture, _AXIS[layout], layout in _HALF.values(), path)
+
+
+def join_views(left: Picture, right: Picture, layout: Layout) -> Picture:
+    """Both views as one picture: side by side, over-under or as an anaglyph."""
+    if layout == "anaglyph":
+        return _anaglyph(left, right)
+    if layout in _HALF.values():
+        left, right = (_stretch(view, _AXIS[layout], 0.5) for view in (left, right))
+    return _join(left, right, _AXIS[layout])
 
 
 def _split(picture: Picture, axis: int, half: bool, path: Path) -> tuple[Picture, Picture]:
@@ -174,25 +209,6 @@ def _join(first: Picture, second: Picture, axis: int) -> Picture:
         alpha = np.concatenate([opaque if view.alpha is None else view.alpha for view in views], axis)
     pixels = np.concatenate([view.pixels for view in views], axis)
     return Picture(pixels, alpha, first.grey and second.grey, first.metadata)
-
-
-def _by_halves(pixels: Pixels, stem: str) -> Layout | None:
-    """Halves that show the same things and meet in an edge; a clear one, unless the name says what to expect."""
-    green = np.ascontiguousarray(pixels[..., 1])
-    if min(green.shape) < 32:
-        return None
-    named = next(
-        (layout for words, layout in _NAMES if re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE)), None
-    )
-    candidates: tuple[Layout, ...] = ("sbs", "ou")
-    for layout in candidates:
-        axis = _AXIS[layout]
-        if named is not None and _AXIS[named] != axis:
-            continue
-        if _likeness(green, axis) > _ALIKE and _seam(green, axis) > (_SEAM_IF_NAMED if named else _SEAM):
-            squeezed = named in _HALF.values() or abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
-            return _HALF[layout] if squeezed else layout
-    return None
 
 
 def _likeness(green: Pixels, axis: int) -> float:
