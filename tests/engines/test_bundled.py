@@ -1,5 +1,6 @@
 """The engines in the wheel, on real pictures, by the field's protocol."""
 
+import hashlib
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from stereosr_engines.backend import Backend, open_backend
 from stereosr_engines.degrade import degrade, imresize, modcrop
 from stereosr_engines.ensemble import SelfEnsemble
 from stereosr_engines.images import quantise, to_float
-from stereosr_engines.library import find_model
+from stereosr_engines.library import BUNDLED, find_model
 from stereosr_engines.metrics import psnr
 from stereosr_engines.tiling import TilePlan
 from stereosr_engines.types import StereoPair
@@ -71,3 +72,9 @@ def test_bands_agree_with_the_whole_picture():
     whole = upscale(pair, backend)
     banded = upscale(pair, backend, TilePlan.of(pair.height, pair.width, (60, pair.width), (overlap, 0)))
     assert psnr(quantise(banded.left, np.uint8), quantise(whole.left, np.uint8)) > 60
+
+
+def test_the_model_card_names_these_very_files():
+    card = (BUNDLED / "README.md").read_text(encoding="utf-8")
+    for path in BUNDLED.glob("*.onnx"):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() in card
