@@ -1,4 +1,4 @@
-"""A progress bar on stderr: tiles and pairs done, time left. Silent where stderr is no terminal."""
+"""A progress bar on stderr: tiles, frames and pairs done, their rate, time left. Silent where stderr is no terminal."""
 
 import sys
 from types import TracebackType
@@ -9,17 +9,23 @@ if TYPE_CHECKING:
 
 
 class Progress:
-    """Counts in pairs; the pair at work counts by its tiles."""
+    """Counts in pairs; the pair at work counts by its tiles, a video by its frames."""
 
     def __init__(self, items: int, shown: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.text import Text
+
+        class Rate(ProgressColumn):
+            def render(self, task: Task) -> Text:
+                return Text(f"{task.speed:.2f}/s" if task.speed else "")
 
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            Rate(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not (shown and sys.stderr.isatty()),

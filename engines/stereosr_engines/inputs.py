@@ -9,6 +9,7 @@ from stereosr_engines.images import SUFFIXES
 from stereosr_engines.job import Item
 from stereosr_engines.layouts import STEREO_SUFFIXES, Layout, detect_layout
 from stereosr_engines.pairs import FolderScan, pair_lists, scan_folder
+from stereosr_engines.video import detect_video_layout, is_video, output_suffix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,8 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
             found, rest = _folder_items(path, naming, layout)
             items += found
             unmatched += rest
+        elif is_video(path):
+            items.append(_video_item(path, naming, layout or _known_layout(path)))
         else:
             items.append(_file_item(path, Path(), naming, layout or _known_layout(path)))
     return _checked(items, unmatched)
@@ -81,7 +84,7 @@ def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs
 
 
 def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
-    alone = layout not in (None, "pair") or any(p.suffix.lower() in STEREO_SUFFIXES for p in paths)
+    alone = layout not in (None, "pair") or any(p.suffix.lower() in STEREO_SUFFIXES or is_video(p) for p in paths)
     return len(paths) == 2 and not alone and not all(p.is_dir() for p in paths)
 
 
@@ -135,6 +138,11 @@ def _file_item(path: Path, below: Path, naming: Naming, layout: Layout) -> Item:
     return Item(str(below / path.stem), (path,), targets, layout, out_layout)
 
 
+def _video_item(path: Path, naming: Naming, layout: Layout) -> Item:
+    target = (naming.out or path.parent) / f"{path.stem}{naming.suffix}{output_suffix(path)}"
+    return Item(path.stem, (path,), (target,), layout, naming.layout or layout)
+
+
 def _target(source: Path, below: Path, naming: Naming, ending: str, forced: str | None = None) -> Path:
     folder = source.parent if naming.out is None else naming.out / below
     return folder / f"{source.stem}{ending}{naming.format or forced or source.suffix}"
@@ -148,7 +156,7 @@ def _file_suffix(layout: Layout, source: Path | None = None) -> str | None:
 
 
 def _known_layout(path: Path) -> Layout:
-    layout = detect_layout(path)
+    layout = detect_video_layout(path) if is_video(path) else detect_layout(path)
     if layout is None:
         raise UsageError(f"{path} is no stereo file that we know: give the other view too, or say e.g. --layout sbs")
     return layout

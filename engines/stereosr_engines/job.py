@@ -18,11 +18,12 @@ from stereosr_engines.backend import Backend
 from stereosr_engines.doubts import doubts
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_picture
-from stereosr_engines.layouts import Layout, read_stereo, write_stereo
-from stereosr_engines.rectify import rectify
+from stereosr_engines.layouts import Layout, read_stereo, split_halves, write_stereo
+from stereosr_engines.rectify import apply, correction, match, rectify
 from stereosr_engines.tiling import TilePlan, plan_for_memory
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import halve, upscale_bands
+from stereosr_engines.video import convert, finished_frames, is_video, sample
 
 MANIFEST = "stereosr-manifest.jsonl"
 LARGEST_BUDGET = 4 * 2**30
@@ -76,6 +77,7 @@ class Result:
     error: StereosrError | None = None
     size: tuple[int, int] = (0, 0)  # LR rows, columns
     tiles: int = 0
+    frames: int = 0  # of a video, done by this run
     seconds: float = 0.0
     peak_memory: int = 0  # bytes, of the process so far
     warnings: list[str] = field(default_factory=list)
@@ -136,7 +138,7 @@ def _begin(item: Item, settings: Settings, before: dict[str, str], reader: Threa
         if key not in before:  # else a run that was killed left them: they are ours
             error = UsageError(f"{existing[0]} exists: pass --overwrite, or -o for another folder")
             return _Task(item, key, Result(item, "failed", error))
-    return _Task(item, key, reading=reader.submit(_read, item, settings))
+    return _Task(item, key, reading=None if is_video(item.sources[0]) else reader.submit(_read, item, settings))
 
 
 def _work(
@@ -148,9 +150,12 @@ def _work(
     on_plan: Callable[[Item, int], None],
     on_tile: Callable[[], None],
 ) -> _Task:
-    if task.reading is None:
+    if task.result is not None:
         return task
     try:
+        if task.reading is None:
+            task.result = _convert(task, backend, settings, manifest, on_plan, on_tile)
+            return task
         left, right, warnings = task.reading.result()
         pictures = (left, right)
         started = time.perf_counter()
@@ -160,7 +165,10 @@ def _work(
         return task
     rows, columns = pictures[0].pixels.shape[:2]
     seconds = time.perf_counter() - started
-    task.result = Result(task.item, "done", None, (rows, columns), tiles, seconds, peak_memory(), warnings)
+    size = (rows, columns)
+    task.result = Result(
+        task.item, "done", size=size, tiles=tiles, seconds=seconds, peak_memory=peak_memory(), warnings=warnings
+    )
     task.reading = None
     task.writing = writer.submit(_write, task, outputs, settings.quality, manifest)
     return task
@@ -195,18 +203,23 @@ def _read(item: Item, settings: Settings) -> tuple[Picture, Picture, list[str]]:
 
 def _write(task: _Task, outputs: tuple[Picture, Picture], quality: int | None, manifest: Path | None) -> None:
     item = task.item
-    try:
-        for folder in {t.parent for t in item.targets}:
-            folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StereosrError(f"cannot make {error.filename}: {error.strerror}") from error
-    _record(manifest, task, "started")
+    _start(task, manifest)
     if len(item.targets) == 2:
         for target, picture in zip(item.targets, outputs, strict=True):
             write_picture(target, picture, quality)
     else:
         write_stereo(item.targets[0], *outputs, item.out_layout, quality)
     _record(manifest, task, "done")
+
+
+def _start(task: _Task, manifest: Path | None) -> None:
+    """The folders for what will be written, and a note that it is being written."""
+    try:
+        for folder in {t.parent for t in task.item.targets}:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StereosrError(f"cannot make {error.filename}: {error.strerror}") from error
+    _record(manifest, task, "started")
 
 
 def _upscale(
@@ -218,17 +231,83 @@ def _upscale(
 ) -> tuple[tuple[Picture, Picture], int]:
     """Both pictures super-resolved and the number of tiles; smaller tiles where the memory does not suffice."""
     pair = StereoPair(*(to_float(p.pixels) for p in pictures))
-    dtype = {8: np.uint8, 16: np.uint16}.get(settings.depth or 0, pictures[0].pixels.dtype)
     plan = make_plan(pair, backend, settings)
+    views, plan = _enlarge(pair, backend, plan, _dtype(pictures[0], settings), on_plan, on_tile)
+    left, right = (_like(p, v) for p, v in zip(pictures, views, strict=True))
+    return (left, right), plan.count
+
+
+def _dtype(picture: Picture, settings: Settings) -> Any:
+    return {8: np.uint8, 16: np.uint16}.get(settings.depth or 0, picture.pixels.dtype)
+
+
+def _enlarge(
+    pair: StereoPair,
+    backend: Backend,
+    plan: TilePlan,
+    dtype: Any,
+    on_plan: Callable[[int], None] = lambda _count: None,
+    on_tile: Callable[[], None] = lambda: None,
+) -> tuple[tuple[Pixels, Pixels], TilePlan]:
+    """Both views and the plan that fitted the memory in the end."""
     while True:
         on_plan(plan.count)
         try:
-            views = _canvases(pair, backend, plan, dtype, on_tile)
-            break
+            return _canvases(pair, backend, plan, dtype, on_tile), plan
         except MemoryError:
             plan = halve(plan, backend.spec)
-    left, right = (_like(p, v) for p, v in zip(pictures, views, strict=True))
-    return (left, right), plan.count
+
+
+def _convert(
+    task: _Task,
+    backend: Backend,
+    settings: Settings,
+    manifest: Path | None,
+    on_plan: Callable[[Item, int], None],
+    on_frame: Callable[[], None],
+) -> Result:
+    """A video, frame by frame. One frame that shows much decides for all how the right view is moved."""
+    item = task.item
+    source, target = item.sources[0], item.targets[0]
+    seen = sample(source)
+
+    def turned(left: Picture, right: Picture) -> tuple[Picture, Picture]:
+        return (right, left) if settings.swap else (left, right)
+
+    views = [turned(*split_halves(Picture(frame), item.layout, source)) for frame in seen.frames]
+    left, right = max(views, key=lambda pair: len(match(pair[0].pixels, pair[1].pixels)))
+    alignment, warnings = correction(left, right) if settings.rectify else (None, [])
+    warnings += doubts(left, right if alignment is None else apply(alignment, right))
+    plan: TilePlan | None = None
+    frames = 0
+
+    def work(left: Picture, right: Picture) -> tuple[Picture, Picture]:
+        nonlocal plan, frames
+        left, right = turned(left, right)
+        if alignment is not None:
+            right = apply(alignment, right)
+        pair = StereoPair(to_float(left.pixels), to_float(right.pixels))
+        plan = plan or make_plan(pair, backend, settings)
+        (a, b), plan = _enlarge(pair, backend, plan, _dtype(left, settings))
+        frames += 1
+        on_frame()
+        return Picture(a), Picture(b)
+
+    on_plan(item, max(0, seen.count - finished_frames(target, task.key)))
+    _start(task, manifest)
+    started = time.perf_counter()
+    convert(source, target, (item.layout, item.out_layout), work, task.key, settings.quality, settings.depth)
+    _record(manifest, task, "done")
+    return Result(
+        item,
+        "done",
+        size=(left.pixels.shape[0], left.pixels.shape[1]),
+        tiles=plan.count if plan else 0,
+        frames=frames,
+        seconds=time.perf_counter() - started,
+        peak_memory=peak_memory(),
+        warnings=warnings,
+    )
 
 
 def make_plan(pair: StereoPair, backend: Backend, settings: Settings) -> TilePlan:
@@ -286,7 +365,8 @@ def _key(item: Item, settings: Settings) -> str:
     """What decides an output: the sources' contents, the model, the settings."""
     digest = hashlib.sha256()
     for source in item.sources:
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
+        with source.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     decisive = asdict(settings) | {"overwrite": None, "max_memory": None, "layout": item.layout, "out": item.out_layout}
     digest.update(json.dumps(decisive, sort_keys=True).encode())
     return digest.hexdigest()

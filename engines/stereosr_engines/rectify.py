@@ -130,21 +130,27 @@ def align(matches: Matches, height: int, width: int) -> Alignment:
 
 
 def rectify(left: Picture, right: Picture) -> tuple[Picture, list[str]]:
-    """The right view on the rows of the left one, and in words what was done, or why nothing could be.
+    """The right view on the rows of the left one, and in words what was done, or why nothing could be."""
+    alignment, said = correction(left, right)
+    return (right if alignment is None else apply(alignment, right)), said
+
+
+def correction(left: Picture, right: Picture) -> tuple[Alignment | None, list[str]]:
+    """What the right view needs, None for nothing, and words for that.
 
     Rows within half a pixel are left alone: moving a picture costs a little sharpness.
     """
     height, width = right.pixels.shape[:2]
     matches = match(left.pixels, right.pixels)
     if len(matches) < FEW:
-        return right, [f"not rectified: only {len(matches)} points are seen in both views"]
+        return None, [f"not rectified: only {len(matches)} points are seen in both views"]
     before = float(np.median(np.abs(matches.drop)))
     alignment = align(matches, height, width)
     if before < _ENOUGH:
-        return right, []
+        return None, []
     if not alignment.helps(matches, height, width) or max(height, width) > _LARGEST:
-        return right, ["not rectified: no small move of the right view would do"]
-    return apply(alignment, right), [f"rows were {before:.1f} px off: the right view was moved {alignment}"]
+        return None, ["not rectified: no small move of the right view would do"]
+    return alignment, [f"rows were {before:.1f} px off: the right view was moved {alignment}"]
 
 
 def apply(alignment: Alignment, right: Picture) -> Picture:

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     type=click.Choice(["png", "jpg", "webp", "tiff", "bmp"]),
     help="Of the files written.",
 )
-@click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP files.")
+@click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP files, and videos.")
 @click.option("--suffix", help="Put behind the file's name.  [default: _x4 or _x2]")
 @click.option(
     "--depth", type=click.Choice(["auto", "8", "16"]), default="auto", help="Bits a sample of the files written."
@@ -73,7 +73,7 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     """Make stereo pairs larger and sharper.
 
     LEFT RIGHT gives left_x4.png and right_x4.png beside the input. PATH may also be a folder of pairs (with -o), an
-    .mpo or .jps photograph, or a side-by-side or over-under picture.
+    .mpo or .jps photograph, or a side-by-side or over-under picture or video.
     """
     from stereosr_engines.ensemble import ModelEnsemble, SelfEnsemble
 
@@ -201,6 +201,8 @@ def _report(result: "Result", backend: "Backend", chosen: dict[str, Any], alone:
         return
     spec = backend.spec
     tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
+    if result.frames:
+        tiles += f" · {result.frames} frames · {result.frames / result.seconds:.2f} frames/s"
     what = f"{spec.title} · {backend.device} · {spec.precision} · {tiles} · {result.seconds:.1f} s"
     click.echo(f"{_targets(result.item)}: {what}", err=True)
 
@@ -222,6 +224,7 @@ def _json_line(result: "Result", backend: "Backend") -> dict[str, Any]:
         "precision": backend.spec.precision,
         "device": backend.device,
         "tiles": result.tiles,
+        "frames": result.frames,
         "seconds": round(result.seconds, 3),
         "peak_memory": result.peak_memory,
         "warnings": result.warnings,
