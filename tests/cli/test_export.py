@@ -1,0 +1,42 @@
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from command import failed, stereosr
+from fakes import random_pair
+from golden import golden_state
+from stereosr_engines.backend import RunOptions
+from stereosr_engines.backends.ort_cpu import OrtCpu
+from stereosr_engines.types import StereoPair
+from stereosr_export.zoo import find
+
+
+def checkpoint(folder: Path, name: str, scale: int) -> Path:
+    """A file as PASSRnet's authors write it."""
+    with torch.device("meta"):
+        network = find(name).create(scale)
+    torch.save({"state_dict": golden_state(network)}, folder / "author.pth")
+    return folder / "author.pth"
+
+
+def test_a_checkpoint_alone_says_what_it_is_of_and_its_channel_order_can_be_said(tmp_path):
+    path = checkpoint(tmp_path, "passrnet-single-input", 2)
+    rgb, bgr = tmp_path / "passrnet-single-input_x2.onnx", tmp_path / "bgr.onnx"
+    for arguments in ([], ["--channel-order", "bgr", "-o", bgr]):
+        done = stereosr("export", "--weights", path, *arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    plain, turned = (OrtCpu(file, RunOptions()) for file in (rgb, bgr))
+    assert plain.spec.title == turned.spec.title == "passrnet-single-input x2"
+    pair = random_pair(12, 20)
+    expected = plain.infer(pair).left
+    found = turned.infer(StereoPair(pair.left[..., ::-1], pair.right[..., ::-1])).left[..., ::-1]
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_wrong_calls_name_the_fix(tmp_path):
+    path = checkpoint(tmp_path, "srcnn", 2)
+    failed(stereosr("export", "--weights", path, cwd=tmp_path), 2, "pass -s 2 or -s 4")
+    failed(stereosr("export", "nafssr-t", "--weights", path, cwd=tmp_path), 2, "fits no model")
+    (tmp_path / "nafssr-t_x4.onnx").write_text("mine")
+    failed(stereosr("export", cwd=tmp_path), 2, "nafssr-t_x4.onnx exists", "--overwrite")
