@@ -99,6 +99,11 @@ def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, 
     return _match(readings, _root_and_pattern(left)[0])
 
 
+def is_marked(path: PurePath) -> bool:
+    """Does a relative path say by any convention that it is one of two views?"""
+    return any(_readings(path))
+
+
 def _root_and_pattern(where: Path | str) -> tuple[Path, str]:
     """A folder, a file or a glob pattern, as a folder and the pattern of the files in it."""
     path = Path(where)
