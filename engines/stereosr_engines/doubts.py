@@ -1,5 +1,6 @@
 """Is this a rectified stereo pair? Geometry, order and light of two views, and a fix for what is wrong."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -62,6 +63,20 @@ class Examination:
         """A rectified pair; False also where that cannot be told."""
         return not self.findings and self.unknown is None
 
+    @property
+    def doubts(self) -> list[str]:
+        """What is wrong with the pair, in words."""
+        return [finding.text for finding in self.findings]
+
+    def largest_disparity(self, width: int) -> int:
+        """How far apart the views show one thing at most, in pixels, with a quarter to spare.
+
+        An eighth of ``width`` where that is not known.
+        """
+        if self.measured is None:
+            return width // 8
+        return math.ceil(1.25 * max(map(abs, self.measured.disparity)))
+
 
 def examine(left: Picture, right: Picture) -> Examination:
     """Look at a pair, on pictures scaled down: a tenth of a second, whatever its size."""
@@ -98,12 +113,12 @@ def examine(left: Picture, right: Picture) -> Examination:
     return Examination(matches=len(matches), measured=seen, findings=(_IDENTICAL,) if same else tuple(_judge(seen)))
 
 
-def doubts(left: Picture, right: Picture) -> list[str]:
-    """What is wrong with a pair, in words; empty where nothing is, or it cannot be told."""
+def glance(left: Picture, right: Picture) -> Examination:
+    """``examine`` for pictures of any size: of those that OpenCV does not take nothing is said."""
     try:
-        return [finding.text for finding in examine(left, right).findings]
-    except cv2.error:  # a size that OpenCV does not take is no reason to fail
-        return []
+        return examine(left, right)
+    except cv2.error:
+        return Examination(unknown="they are too large to be compared")
 
 
 _IDENTICAL = Finding("identical", "both views are the same picture: the second cannot help; is one file given twice?")

@@ -82,6 +82,7 @@ def _common_spec(specs: Sequence[ModelSpec]) -> ModelSpec:
         min_tile=(max(s.min_tile[0] for s in specs), max(s.min_tile[1] for s in specs)),
         multiple_of=int(np.lcm.reduce([s.multiple_of for s in specs])),
         halo=max(s.halo for s in specs),
+        memory=(sum(s.memory[0] for s in specs), sum(s.memory[1] for s in specs)),  # each keeps what it once took
         scores={},
     )
 

@@ -1,8 +1,8 @@
 """Pictures on disk: PNG, JPEG, WebP, TIFF and BMP of 8 and 16 bits, with alpha and metadata, in and out."""
 
+import hashlib
 import io
 import re
-import secrets
 import struct
 import threading
 import warnings
@@ -290,11 +290,14 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails."""
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails.
+
+    A file has one temporary name, so that what a killed process left goes when the file is written at last.
+    """
+    part = path.with_name(f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.part")
     try:
         try:
-            with part.open("xb") as file:
+            with part.open("wb") as file:
                 file.write(data)
             part.replace(path)
         except BaseException:

@@ -15,18 +15,18 @@ import numpy as np
 import psutil
 
 from stereosr_engines.backend import Backend
-from stereosr_engines.doubts import doubts
-from stereosr_engines.errors import StereosrError, UsageError
+from stereosr_engines.doubts import Examination, glance
+from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
 from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_picture
 from stereosr_engines.layouts import Layout, read_stereo, split_halves, write_stereo
 from stereosr_engines.rectify import apply, correction, match, rectify
-from stereosr_engines.tiling import TilePlan, plan_for_memory
+from stereosr_engines.tiling import TilePlan, matches_overlap, plan_for_memory
 from stereosr_engines.types import StereoPair
-from stereosr_engines.upscale import halve, upscale_bands
+from stereosr_engines.upscale import upscale_bands
 from stereosr_engines.video import convert, finished_frames, is_video, sample
 
 MANIFEST = "stereosr-manifest.jsonl"
-LARGEST_BUDGET = 4 * 2**30
+LARGEST_BUDGET = 2 * 2**30
 """Bytes a band may take at most, however much memory is free: larger bands save next to nothing."""
 
 
@@ -51,7 +51,7 @@ class Settings:
         tile: rows and columns of a tile, None to fit the memory; (0, 0) for the whole picture at once.
         overlap: in LR pixels, None for the model's own.
         max_memory: bytes for one tile's work, None for half of what is free.
-        max_disparity: in LR pixels, where the width must be split.
+        max_disparity: in LR pixels, where the width must be split; None to estimate it from the pair.
         depth: 8 or 16 bits a sample, None as in the file.
     """
 
@@ -63,7 +63,7 @@ class Settings:
     tile: tuple[int, int] | None = None
     overlap: int | None = None
     max_memory: int | None = None
-    max_disparity: int = 64
+    max_disparity: int | None = None
     depth: int | None = None
     quality: int | None = None
 
@@ -104,6 +104,25 @@ def run(
             yield _end(task)
 
 
+@dataclass(frozen=True, slots=True)
+class _Views:
+    """Both views, ready for the model; what was seen of the pair, and what was done to it, in words."""
+
+    left: Picture
+    right: Picture
+    seen: Examination
+    done: list[str]
+
+    @property
+    def warnings(self) -> list[str]:
+        return self.done + self.seen.doubts
+
+    @property
+    def size(self) -> tuple[int, int]:
+        height, width = self.left.pixels.shape[:2]
+        return height, width
+
+
 @dataclass(slots=True)
 class _Task:
     """An item on its way: being read, then worked on, then being written; ``result`` as soon as it is known."""
@@ -111,7 +130,7 @@ class _Task:
     item: Item
     key: str
     result: Result | None = None
-    reading: "Future[tuple[Picture, Picture, list[str]]] | None" = None
+    reading: "Future[_Views] | None" = None
     writing: "Future[None] | None" = None
 
 
@@ -156,18 +175,20 @@ def _work(
         if task.reading is None:
             task.result = _convert(task, backend, settings, manifest, on_plan, on_tile)
             return task
-        left, right, warnings = task.reading.result()
-        pictures = (left, right)
+        views = task.reading.result()
         started = time.perf_counter()
-        outputs, tiles = _upscale(pictures, backend, settings, lambda count: on_plan(task.item, count), on_tile)
+        outputs, tiles = _upscale(views, backend, settings, lambda count: on_plan(task.item, count), on_tile)
     except StereosrError as error:
         task.result = Result(task.item, "failed", error)
         return task
-    rows, columns = pictures[0].pixels.shape[:2]
-    seconds = time.perf_counter() - started
-    size = (rows, columns)
     task.result = Result(
-        task.item, "done", size=size, tiles=tiles, seconds=seconds, peak_memory=peak_memory(), warnings=warnings
+        task.item,
+        "done",
+        size=views.size,
+        tiles=tiles,
+        seconds=time.perf_counter() - started,
+        peak_memory=peak_memory(),
+        warnings=views.warnings,
     )
     task.reading = None
     task.writing = writer.submit(_write, task, outputs, settings.quality, manifest)
@@ -184,8 +205,7 @@ def _end(task: _Task) -> Result:
     return task.result
 
 
-def _read(item: Item, settings: Settings) -> tuple[Picture, Picture, list[str]]:
-    """The views, and what is odd about them or was done to them, in words."""
+def _read(item: Item, settings: Settings) -> _Views:
     if len(item.sources) == 2:
         left, right = (read_picture(p) for p in item.sources)
     else:
@@ -198,7 +218,7 @@ def _read(item: Item, settings: Settings) -> tuple[Picture, Picture, list[str]]:
     if settings.swap:
         left, right = right, left
     right, done = rectify(left, right) if settings.rectify else (right, [])
-    return left, right, done + doubts(left, right)
+    return _Views(left, right, glance(left, right), done)
 
 
 def _write(task: _Task, outputs: tuple[Picture, Picture], quality: int | None, manifest: Path | None) -> None:
@@ -223,39 +243,37 @@ def _start(task: _Task, manifest: Path | None) -> None:
 
 
 def _upscale(
-    pictures: tuple[Picture, Picture],
+    views: _Views,
     backend: Backend,
     settings: Settings,
     on_plan: Callable[[int], None],
     on_tile: Callable[[], None],
 ) -> tuple[tuple[Picture, Picture], int]:
-    """Both pictures super-resolved and the number of tiles; smaller tiles where the memory does not suffice."""
-    pair = StereoPair(*(to_float(p.pixels) for p in pictures))
-    plan = make_plan(pair, backend, settings)
-    views, plan = _enlarge(pair, backend, plan, _dtype(pictures[0], settings), on_plan, on_tile)
-    left, right = (_like(p, v) for p, v in zip(pictures, views, strict=True))
-    return (left, right), plan.count
+    """Both pictures super-resolved and the number of tiles."""
+    tiles = 0
 
+    def count() -> None:
+        nonlocal tiles
+        tiles += 1
+        on_tile()
 
-def _dtype(picture: Picture, settings: Settings) -> Any:
-    return {8: np.uint8, 16: np.uint16}.get(settings.depth or 0, picture.pixels.dtype)
-
-
-def _enlarge(
-    pair: StereoPair,
-    backend: Backend,
-    plan: TilePlan,
-    dtype: Any,
-    on_plan: Callable[[int], None] = lambda _count: None,
-    on_tile: Callable[[], None] = lambda: None,
-) -> tuple[tuple[Pixels, Pixels], TilePlan]:
-    """Both views and the plan that fitted the memory in the end."""
-    while True:
+    def planned(plan: TilePlan) -> None:
         on_plan(plan.count)
-        try:
-            return _canvases(pair, backend, plan, dtype, on_tile), plan
-        except MemoryError:
-            plan = halve(plan, backend.spec)
+
+    plan, dtype = make_plan(views.size, views.seen, backend, settings), _dtype(views.left, settings)
+    try:
+        pair = StereoPair(to_float(views.left.pixels), to_float(views.right.pixels))
+        left, right = _canvases(pair, backend, plan, dtype, planned, count)
+        return (_like(views.left, left), _like(views.right, right)), tiles
+    except MemoryError:
+        need = (views.left.pixels.size + views.right.pixels.size) * (4 + backend.spec.scale**2 * dtype.itemsize)
+        raise OutOfMemory(
+            f"both views and their results need {need / 2**30:.1f} GiB beside the model: cut them into parts"
+        ) from None
+
+
+def _dtype(picture: Picture, settings: Settings) -> "np.dtype[Any]":
+    return picture.pixels.dtype if settings.depth is None else np.dtype(f"uint{settings.depth}")
 
 
 def _convert(
@@ -269,31 +287,35 @@ def _convert(
     """A video, frame by frame. One frame that shows much decides for all how the right view is moved."""
     item = task.item
     source, target = item.sources[0], item.targets[0]
-    seen = sample(source)
+    samples = sample(source)
 
     def turned(left: Picture, right: Picture) -> tuple[Picture, Picture]:
         return (right, left) if settings.swap else (left, right)
 
-    views = [turned(*split_halves(Picture(frame), item.layout, source)) for frame in seen.frames]
+    views = [turned(*split_halves(Picture(frame), item.layout, source)) for frame in samples.frames]
     left, right = max(views, key=lambda pair: len(match(pair[0].pixels, pair[1].pixels)))
     alignment, warnings = correction(left, right) if settings.rectify else (None, [])
-    warnings += doubts(left, right if alignment is None else apply(alignment, right))
-    plan: TilePlan | None = None
+    seen = glance(left, right if alignment is None else apply(alignment, right))
+    rows, columns = left.pixels.shape[:2]
+    plan = make_plan((rows, columns), seen, backend, settings)
     frames = 0
 
     def work(left: Picture, right: Picture) -> tuple[Picture, Picture]:
-        nonlocal plan, frames
+        nonlocal frames
         left, right = turned(left, right)
         if alignment is not None:
             right = apply(alignment, right)
         pair = StereoPair(to_float(left.pixels), to_float(right.pixels))
-        plan = plan or make_plan(pair, backend, settings)
-        (a, b), plan = _enlarge(pair, backend, plan, _dtype(left, settings))
+        a, b = _canvases(pair, backend, plan, _dtype(left, settings), planned, lambda: None)
         frames += 1
         on_frame()
         return Picture(a), Picture(b)
 
-    on_plan(item, max(0, seen.count - finished_frames(target, task.key)))
+    def planned(fitting: TilePlan) -> None:  # what fitted one frame fits the next
+        nonlocal plan
+        plan = TilePlan.of(rows, columns, fitting.tile, fitting.overlap)
+
+    on_plan(item, max(0, samples.count - finished_frames(target, task.key)))
     _start(task, manifest)
     started = time.perf_counter()
     convert(source, target, (item.layout, item.out_layout), work, task.key, settings.quality, settings.depth)
@@ -301,40 +323,44 @@ def _convert(
     return Result(
         item,
         "done",
-        size=(left.pixels.shape[0], left.pixels.shape[1]),
-        tiles=plan.count if plan else 0,
+        size=(rows, columns),
+        tiles=plan.count,
         frames=frames,
         seconds=time.perf_counter() - started,
         peak_memory=peak_memory(),
-        warnings=warnings,
+        warnings=warnings + seen.doubts,
     )
 
 
-def make_plan(pair: StereoPair, backend: Backend, settings: Settings) -> TilePlan:
-    """The tiles that the settings ask for, or that fit the memory.
+def make_plan(size: tuple[int, int], seen: Examination, backend: Backend, settings: Settings) -> TilePlan:
+    """The tiles of a pair of this size that the settings ask for, or that fit the memory.
 
     Raises:
         OutOfMemory: if not even the smallest tile fits.
     """
-    spec = backend.spec
+    height, width = size
+    disparity = seen.largest_disparity(width) if settings.max_disparity is None else settings.max_disparity
     if settings.tile is not None:
-        overlap = 2 * spec.halo if settings.overlap is None else settings.overlap
-        rows, columns = (wanted or size for wanted, size in zip(settings.tile, (pair.height, pair.width), strict=True))
-        return TilePlan.of(
-            pair.height, pair.width, (rows, columns), (overlap, max(overlap, 2 * settings.max_disparity))
-        )
+        down = 2 * backend.spec.halo if settings.overlap is None else settings.overlap
+        rows, columns = (wanted or side for wanted, side in zip(settings.tile, size, strict=True))
+        return TilePlan.of(height, width, (rows, columns), (down, max(down, matches_overlap(disparity))))
     budget = settings.max_memory or min(psutil.virtual_memory().available // 2, LARGEST_BUDGET)
-    return plan_for_memory(pair.height, pair.width, spec, budget, settings.max_disparity, settings.overlap)
+    return plan_for_memory(height, width, backend.spec, budget, disparity, settings.overlap)
 
 
 def _canvases(
-    pair: StereoPair, backend: Backend, plan: TilePlan, dtype: Any, on_tile: Callable[[], None]
+    pair: StereoPair,
+    backend: Backend,
+    plan: TilePlan,
+    dtype: "np.dtype[Any]",
+    on_plan: Callable[[TilePlan], None],
+    on_tile: Callable[[], None],
 ) -> tuple[Pixels, Pixels]:
     scale = backend.spec.scale
     shape = (pair.height * scale, pair.width * scale, 3)
     left, right = np.empty(shape, dtype), np.empty(shape, dtype)
     top = 0
-    for band in upscale_bands(pair, backend, plan, on_tile):
+    for band in upscale_bands(pair, backend, plan, on_plan, on_tile):
         rows = slice(top, top + band.height)
         left[rows], right[rows] = quantise(band.left, dtype), quantise(band.right, dtype)
         top += band.height
@@ -376,8 +402,11 @@ def _read_manifest(path: Path | None) -> dict[str, str]:
     """The last state of every key: ``started`` (its files may be there in part) or ``done``."""
     if path is None or not path.exists():
         return {}
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if not text.endswith("\n"):
+        _append(path, "")  # what follows a line that was cut short begins a new one
     states = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         with contextlib.suppress(ValueError, KeyError):  # a line cut short by a stop says nothing
             row = json.loads(line)
             states[row["key"]] = row["state"]
@@ -385,11 +414,14 @@ def _read_manifest(path: Path | None) -> dict[str, str]:
 
 
 def _record(manifest: Path | None, task: _Task, state: str) -> None:
-    if manifest is None:
-        return
-    row = {"key": task.key, "state": state, "name": task.item.name, "outputs": [str(t) for t in task.item.targets]}
+    if manifest is not None:
+        outputs = [str(t) for t in task.item.targets]
+        _append(manifest, json.dumps({"key": task.key, "state": state, "name": task.item.name, "outputs": outputs}))
+
+
+def _append(manifest: Path, line: str) -> None:
     try:
         with manifest.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(line + "\n")
     except OSError as error:
         raise StereosrError(f"cannot write {manifest}: {error.strerror}") from error

@@ -61,14 +61,14 @@ def plan_for_memory(
     """The fewest tiles whose working memory stays within ``budget`` bytes.
 
     The estimate is ``spec.memory``: bytes a pixel, and bytes a pixel and column for the attention maps (H x W x W).
-    Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap of at least
-    twice ``disparity`` (LR pixels), so that every pixel keeps its match in one tile.
+    Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap that keeps
+    every pixel's match, at most ``disparity`` LR pixels away, in its tile.
 
     Raises:
         OutOfMemory: if not even the smallest tile fits.
     """
     rows_overlap = 2 * spec.halo if overlap is None else overlap
-    columns_overlap = max(rows_overlap, 2 * disparity)
+    columns_overlap = max(rows_overlap, matches_overlap(disparity))
     least = max(spec.min_tile[0], 2 * rows_overlap)
     columns = width
     while True:
@@ -76,19 +76,24 @@ def plan_for_memory(
         rows = budget // (spec.memory[0] * padded + spec.memory[1] * padded * padded)
         if rows >= min(least, height):
             return TilePlan.of(height, width, (rows, columns), (rows_overlap, columns_overlap))
-        if columns // 2 < 2 * columns_overlap:
+        if columns <= max(2 * columns_overlap, 1):
             need = least * (spec.memory[0] * padded + spec.memory[1] * padded * padded)
             raise OutOfMemory(
                 f"the smallest tile of {spec.title} ({columns}x{least}) needs {need / 2**30:.1f} GiB, "
                 f"{budget / 2**30:.1f} GiB may be used: free memory, raise --max-memory or lower --max-disparity"
             )
-        columns = -(-columns // 2) + columns_overlap
+        columns = max(columns // 2 + columns_overlap, 1)
+
+
+def matches_overlap(disparity: int) -> int:
+    """Columns that tiles share so that what is used of each keeps its matches, at most ``disparity`` away, inside."""
+    return -(-disparity * 8 // 3)
 
 
 def crossfade(pieces: Iterable[tuple[int, Image]], axis: int) -> Iterator[Image]:
     """Join pieces along ``axis``, given as (start, array) in order; where two overlap, the later one fades in.
 
-    The first and last quarter of an overlap, where a tile sees least beyond its edge, are taken from the other tile
+    Three eighths of an overlap at either side, where a tile sees least beyond its edge, are taken from the other tile
     alone. Yields the finished stretches in order; only one overlap is held back at a time.
     """
     tail: Image | None = None
@@ -108,7 +113,7 @@ def crossfade(pieces: Iterable[tuple[int, Image]], axis: int) -> Iterator[Image]
 
 def _fade(length: int) -> Image:
     ramp = (np.arange(length, dtype=np.float32) + 0.5) / max(length, 1)
-    return np.clip(2 * ramp - 0.5, 0, 1).astype(np.float32)
+    return np.clip(4 * ramp - 1.5, 0, 1).astype(np.float32)
 
 
 def _cut(array: Image, axis: int, start: int, stop: int) -> Image:

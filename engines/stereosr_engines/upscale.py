@@ -20,14 +20,37 @@ def upscale(pair: StereoPair, backend: Backend, plan: TilePlan | None = None) ->
 
 
 def upscale_bands(
-    pair: StereoPair, backend: Backend, plan: TilePlan, on_tile: Callable[[], None] = lambda: None
+    pair: StereoPair,
+    backend: Backend,
+    plan: TilePlan,
+    on_plan: Callable[[TilePlan], None] = lambda _plan: None,
+    on_tile: Callable[[], None] = lambda: None,
 ) -> Iterator[StereoPair]:
     """The super-resolved pair from top to bottom, in stretches of rows; only one band of tiles is held at a time.
 
-    ``on_tile`` is called after each tile. Raises:
-        MemoryError: if a tile does not fit; nothing of its band has been yielded then.
+    Where a tile does not fit into memory, what is left of the picture is done in smaller ones. ``on_plan`` is called
+    with every plan, ``on_tile`` after each tile. Raises:
+        OutOfMemory: if not even the smallest tile fits.
         StereosrError: if the model gives a value that is not finite.
     """
+    scale, done = backend.spec.scale, 0
+    while done < pair.height:
+        above = min(done, plan.overlap[0])  # rows done already, for what follows to see
+        rest = pair.crop(Window(done - above, 0, pair.height - done + above, pair.width))
+        plan = TilePlan.of(rest.height, rest.width, plan.tile, plan.overlap)
+        on_plan(plan)
+        try:
+            for band in _bands(rest, backend, plan, on_tile):
+                cut = min(above * scale, band.height)
+                above -= cut // scale
+                if cut < band.height:
+                    done += (band.height - cut) // scale
+                    yield StereoPair(band.left[cut:], band.right[cut:])
+        except MemoryError:
+            plan = halve(plan, backend.spec)
+
+
+def _bands(pair: StereoPair, backend: Backend, plan: TilePlan, on_tile: Callable[[], None]) -> Iterator[StereoPair]:
     scale = backend.spec.scale
 
     def tile(top: int, left: int) -> Image:

@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-disparity",
     type=click.IntRange(0),
-    default=64,
-    show_default=True,
-    help="In LR pixels, if the width is split.",
+    help="In LR pixels, if the width is split.  [default: as the pair shows]",
 )
 @options.backend
 @click.option("--precision", type=click.Choice(["auto", "fp16", "fp32"]), default="auto", help="Of the model file.")

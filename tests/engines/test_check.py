@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from shared_data import ROOT, shared
-from stereosr_engines.doubts import doubts, examine
+from stereosr_engines.doubts import examine, glance
 from stereosr_engines.images import Picture, decode_picture, encode_picture, read_picture
 from stereosr_engines.rectify import Alignment, apply
 
@@ -68,8 +68,8 @@ def test_faults_are_told_apart_when_they_come_together(pair):
 
 def test_where_rows_cannot_be_brought_together_the_advice_is_another(pair):
     left, right = pair
-    assert "--rectify" in doubts(left, apply(Alignment(3), right))[0]
-    (far,) = doubts(left, Picture(np.roll(right.pixels, 60, 0)))
+    assert "--rectify" in glance(left, apply(Alignment(3), right)).doubts[0]
+    (far,) = glance(left, Picture(np.roll(right.pixels, 60, 0))).doubts
     assert "--rectify" not in far
     assert "calibration" in far
 
@@ -82,7 +82,7 @@ def test_of_flat_and_tiny_pictures_nothing_is_said():
         assert not seen.good
         assert not seen.findings
         assert "too little texture" in str(seen.unknown)
-        assert doubts(Picture(a), Picture(b)) == []
+        assert glance(Picture(a), Picture(b)).doubts == []
 
 
 def test_sixteen_bits_are_judged_alike(pair):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from fakes import FakeBackend, local_mean, random_pair
 from stereosr_engines.errors import OutOfMemory
-from stereosr_engines.tiling import TilePlan, crossfade, plan_for_memory
+from stereosr_engines.tiling import TilePlan, crossfade, matches_overlap, plan_for_memory
+from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale
 
 sizes = st.integers(1, 60)
@@ -37,7 +38,7 @@ def test_tiling_a_local_operator_changes_nothing(height, width, rows, columns, s
     pair = random_pair(height, width, seed)
     backend = FakeBackend(local_mean)
     whole = upscale(pair, backend)
-    # The outer quarter of an overlap is another tile's: 8 shared rows leave the 2 that the operator reaches.
+    # The outer three eighths of an overlap are another tile's: 8 shared rows leave the 2 that the operator reaches.
     tiled = upscale(pair, backend, TilePlan.of(height, width, (max(rows, 16), max(columns, 16)), (8, 8)))
     np.testing.assert_allclose(tiled.left, whole.left, atol=1e-5)
     np.testing.assert_allclose(tiled.right, whole.right, atol=1e-5)
@@ -57,11 +58,31 @@ def test_crossfade_joins_cuts_of_one_array_to_itself(length, shared, count, axis
 
 
 def test_crossfade_blends_only_the_middle_of_an_overlap():
-    black, white = np.zeros(12, np.float32), np.ones(12, np.float32)
+    black, white = np.zeros(20, np.float32), np.ones(20, np.float32)
     joined = np.concatenate(list(crossfade([(0, black), (4, white)], axis=0)))
-    assert (joined[:6] == 0).all()
-    assert (joined[10:] == 1).all()
-    assert (np.diff(joined[5:11]) > 0).all()
+    assert (joined[: 4 + 6] == 0).all()
+    assert (joined[20 - 6 :] == 1).all()
+    assert (np.diff(joined[9:15]) > 0).all()
+
+
+@pytest.mark.parametrize("columns", [150, 200, 399])
+def test_where_the_width_is_split_every_pixel_keeps_its_match(columns):
+    """An operator that looks at the other view, at any distance up to the largest disparity, sees no seam."""
+    reach = 30
+
+    def far_away(pair: StereoPair) -> StereoPair:
+        left, right = np.zeros_like(pair.left), np.zeros_like(pair.right)
+        for distance in (reach // 2, reach):
+            left[:, distance:] += pair.right[:, :-distance]
+            right[:, :-distance] += pair.left[:, distance:]
+        return StereoPair(left, right)
+
+    pair = random_pair(30, 400)
+    plan = TilePlan.of(30, 400, (16, columns), (4, matches_overlap(reach)))
+    whole, tiled = upscale(pair, FakeBackend(far_away)), upscale(pair, FakeBackend(far_away), plan)
+    assert len(plan.lefts) > 1
+    np.testing.assert_allclose(tiled.left, whole.left, atol=1e-6)
+    np.testing.assert_allclose(tiled.right, whole.right, atol=1e-6)
 
 
 def test_bands_keep_the_full_width_while_memory_allows():
@@ -76,7 +97,7 @@ def test_width_is_split_when_no_band_fits_and_matches_stay_in_one_tile():
     backend = FakeBackend(min_tile=(10, 10))
     plan = plan_for_memory(100, 4000, backend.spec, budget=10 * 2500 * (100 + 2500), disparity=50)
     assert plan.tile[1] < 4000
-    assert plan.overlap[1] >= 100
+    assert plan.overlap[1] == matches_overlap(50)
     assert plan.tile[0] * plan.tile[1] * (100 + plan.tile[1]) <= 10 * 2500 * (100 + 2500)
 
 

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import FakeBackend, random_pair
+from fakes import FakeBackend, local_mean, random_pair
 from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
 from stereosr_engines.tiling import TilePlan
 from stereosr_engines.types import StereoPair
-from stereosr_engines.upscale import halve, infer_any_size, upscale
+from stereosr_engines.upscale import halve, infer_any_size, upscale, upscale_bands
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
@@ -34,6 +34,44 @@ def test_values_that_are_not_finite_are_never_passed_on():
 def test_views_of_unequal_size_are_refused_with_both_sizes():
     with pytest.raises(UsageError, match=r"5x4.*6x4"):
         StereoPair(np.zeros((4, 5, 3), np.float32), np.zeros((4, 6, 3), np.float32))
+
+
+@given(st.integers(9, 60), st.integers(9, 60), st.integers(20, 3000), st.integers(0, 40))
+def test_out_of_memory_halves_the_tile_and_goes_on(height, width, capacity, fails_from):
+    """Tiles above a capacity fail, at once or only from some tile on; the picture is the same, no row done twice."""
+    calls = 0
+
+    def scarce(pair: StereoPair) -> StereoPair:
+        nonlocal calls
+        calls += 1
+        if calls > fails_from and pair.height * pair.width > max(capacity, 17 * 17):
+            raise MemoryError
+        return local_mean(pair)
+
+    pair, plans = random_pair(height, width), []
+    plan = TilePlan.of(height, width, (40, width), (8, 8))
+    bands = list(upscale_bands(pair, FakeBackend(scarce), plan, plans.append))
+    whole = upscale(pair, FakeBackend(local_mean))
+    for view in ("left", "right"):
+        found = np.concatenate([getattr(band, view) for band in bands])
+        np.testing.assert_allclose(found, getattr(whole, view), atol=1e-5)
+    assert all(b.tile < a.tile for a, b in pairwise(plans))
+
+
+def test_what_is_done_is_not_done_again():
+    backend = FakeBackend()
+    infer, fail_at = backend.infer, 5
+
+    def once_too_large(pair: StereoPair) -> StereoPair:
+        if len(backend.tiles) == fail_at and pair.height == 20:
+            raise MemoryError
+        return infer(pair)
+
+    backend.infer = once_too_large  # type: ignore[method-assign]
+    list(upscale_bands(random_pair(132, 10), backend, TilePlan.of(132, 10, (20, 10), (4, 4))))
+    assert [rows for rows, _ in backend.tiles[:fail_at]] == [20] * fail_at
+    assert {rows for rows, _ in backend.tiles[fail_at:]} == {10}
+    assert sum(rows for rows, _ in backend.tiles[fail_at:]) < 132  # the top half is kept
 
 
 def test_halving_ends_with_out_of_memory():
