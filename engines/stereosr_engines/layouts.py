@@ -39,11 +39,12 @@ _HALF: dict[Layout, Layout] = {"sbs": "sbs-half", "ou": "ou-half"}
 # Players' marks in a stem, between anything but letters and digits; they are believed only if the halves agree, for
 # LR is also low resolution and "ou" a word.
 _NAMES: tuple[tuple[str, Layout], ...] = (
-    (r"(h|half)[-_. ]?(sbs|lr)|sbs[-_. ]?half", "sbs-half"),
-    (r"(h|half)[-_. ]?(ou|tab|tb)|(ou|tab|tb)[-_. ]?half", "ou-half"),
-    (r"sbs|lr|3dh", "sbs"),
-    (r"ou|tab|tb|3dv", "ou"),
+    (r"(h|half)[-_. ]?(sbs|lr|rl)|sbs[-_. ]?half", "sbs-half"),
+    (r"(h|half)[-_. ]?(ou|tab|tb|bt)|(ou|tab|tb)[-_. ]?half", "ou-half"),
+    (r"sbs|lr|rl|3dh", "sbs"),
+    (r"ou|tab|tb|bt|3dv", "ou"),
 )
+_RIGHT_FIRST = {1: "h?rl", 0: "h?bt"}
 
 # Measured on 52 pairs, joined either way, squeezed or not, lossless and as poor JPEG (416 pictures), and on 476 single
 # photographs cut either way: without a name 3 of 416 are missed and no photograph is taken for a pair; with a name
@@ -78,6 +79,8 @@ def detect_layout(path: Path) -> Layout | None:
             return "mpo"
         if _jps_header(file):
             return "jps"
+        if _png_stereo(data) is not None:
+            return "sbs"
         return by_suffix or detect_halves(decode_picture(data, path).pixels, path.stem)
     except UnreadableImage:
         return by_suffix
@@ -87,7 +90,8 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     """The left and the right view in a file, in full size: squeezed ones are stretched back.
 
     JPS is cross-eyed (the left half is the right view) unless its header says otherwise; elsewhere the left view comes
-    first. A middle row or column that belongs to neither half is left out.
+    first, unless the name is marked RL or BT (bottom-top), or a PNG's sTER chunk says so. What lies between the halves
+    and belongs to neither is left out.
 
     Raises:
         UnreadableImage: as ``read_picture``; also if nothing shows that there are two views, or one is missing.
@@ -104,14 +108,18 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
         return decode_picture(first, path), decode_picture(second, path)
     if chosen == "jps":
         return _read_jps(data, path)
+    mode = _png_stereo(data)
+    if chosen == "sbs" and mode is not None:
+        return _read_png_stereo(decode_picture(data, path), mode, path)
     return split_halves(decode_picture(data, path), chosen, path)
 
 
 def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, quality: int | None = None) -> None:
     """Write both views into one file, whole or not at all; ``quality`` as in ``write_picture``.
 
-    The format follows the suffix, except that MPO and JPS are JPEG. What is joined carries the left view's metadata;
-    MPO keeps each view's own. Anaglyphs are red-cyan and have no alpha.
+    The format follows the suffix, except that MPO and JPS are JPEG. What is joined carries the left view's metadata,
+    and has the right view first if its name is so marked; MPO keeps each view's own. Anaglyphs are red-cyan and have
+    no alpha.
 
     Raises:
         StereosrError: if the views differ in size or depth, or as ``write_picture``.
@@ -127,7 +135,7 @@ def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, qual
     elif layout == "pair":
         raise UsageError(f"cannot write {path}: {layout} is two files")
     else:
-        write_picture(path, join_views(left, right, layout), quality)
+        write_picture(path, join_views(left, right, layout, path), quality)
 
 
 # --- halves ----------------------------------------------------------------------------------------------------------
@@ -141,9 +149,7 @@ def detect_halves(pixels: Pixels, stem: str) -> Layout | None:
     green = np.ascontiguousarray(pixels[..., 1])
     if min(green.shape) < 32:
         return None
-    named = next(
-        (layout for words, layout in _NAMES if re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE)), None
-    )
+    named = next((layout for words, layout in _NAMES if _is_marked(stem, words)), None)
     candidates: tuple[Layout, ...] = ("sbs", "ou")
     for layout in candidates:
         axis = _AXIS[layout]
@@ -158,25 +164,39 @@ def detect_halves(pixels: Pixels, stem: str) -> Layout | None:
 def split_halves(picture: Picture, layout: Layout, path: Path) -> tuple[Picture, Picture]:
     """The left and the right view of a side-by-side or over-under picture, stretched back if they were squeezed.
 
+    The name of ``path`` may say that the right one comes first.
+
     Raises:
-        UnreadableImage: if there is no room for two; ``path`` is for the message.
+        UnreadableImage: if there is no room for two.
     """
-    return _split(picture, _AXIS[layout], layout in _HALF.values(), path)
+    first, second = _split(picture, _AXIS[layout], layout in _HALF.values(), path)
+    return (second, first) if _is_right_first(path, layout) else (first, second)
 
 
-def join_views(left: Picture, right: Picture, layout: Layout) -> Picture:
-    """Both views as one picture: side by side, over-under or as an anaglyph."""
+def join_views(left: Picture, right: Picture, layout: Layout, path: Path) -> Picture:
+    """Both views as one picture, for a file of this name: side by side, over-under or as an anaglyph."""
     if layout == "anaglyph":
         return _anaglyph(left, right)
+    first, second = left, right
+    if _is_right_first(path, layout):
+        first, second = replace(right, metadata=left.metadata), left
     if layout in _HALF.values():
-        left, right = (_stretch(view, _AXIS[layout], 0.5) for view in (left, right))
-    return _join(left, right, _AXIS[layout])
+        first, second = (_stretch(view, _AXIS[layout], 0.5) for view in (first, second))
+    return _join(first, second, _AXIS[layout])
 
 
-def _split(picture: Picture, axis: int, half: bool, path: Path) -> tuple[Picture, Picture]:
-    """The first and the second half along an axis."""
-    size = picture.pixels.shape[axis] // 2
-    if size == 0:
+def _is_right_first(path: Path, layout: Layout) -> bool:
+    return _is_marked(path.stem, _RIGHT_FIRST[_AXIS[layout]])
+
+
+def _is_marked(stem: str, words: str) -> bool:
+    return re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE) is not None
+
+
+def _split(picture: Picture, axis: int, half: bool, path: Path, between: int = 0) -> tuple[Picture, Picture]:
+    """The first and the second half along an axis, with so many pixels between them that belong to neither."""
+    size = (picture.pixels.shape[axis] - between) // 2
+    if size <= 0:
         raise UnreadableImage(f"cannot read {path}: there is no room for two views in one pixel")
     first, second = ((slice(None),) * axis + (part,) for part in (slice(size), slice(-size, None)))
     views = tuple(
@@ -262,6 +282,23 @@ def _jps(left: Picture, right: Picture, quality: int | None, path: Path) -> byte
     jpeg = encode_picture(_join(replace(right, metadata=left.metadata), left, 1), "JPEG", quality, path)
     descriptor = struct.pack(">8sHBBBBH", b"_JPSJPS_", 4, 0, 0, 2, 1, 0)  # side by side, the right view first
     return _with_segment(jpeg, 3, descriptor)
+
+
+def _png_stereo(data: bytes) -> int | None:
+    """What the sTER chunk of a PNG says (Extensions to PNG 1.2): 0 cross-eyed, 1 parallel; None where there is none."""
+    at = 8
+    while data.startswith(b"\x89PNG") and at < len(data) and (name := data[at + 4 : at + 8]) != b"IDAT":
+        size = int.from_bytes(data[at : at + 4])
+        if name == b"sTER" and size == 1 and data[at + 8] in (0, 1):
+            return data[at + 8]
+        at += 12 + size
+    return None
+
+
+def _read_png_stereo(picture: Picture, mode: int, path: Path) -> tuple[Picture, Picture]:
+    """Side by side; the second one begins at a multiple of eight columns, for the sake of interlacing."""
+    first, second = _split(picture, 1, False, path, between=15 - (picture.pixels.shape[1] - 1) % 16)
+    return (first, second) if mode else (second, first)
 
 
 def _disparity_frames(file: Pil.Image) -> list[int]:

@@ -114,7 +114,7 @@ def convert(
     if not before:
         _begin(parts, key)
     frames = _frames(source, layouts[0], before)
-    done = ((pts, join_views(*work(left, right), layouts[1]).pixels) for pts, left, right in frames)
+    done = ((pts, join_views(*work(left, right), layouts[1], target).pixels) for pts, left, right in frames)
     try:
         for number, first in zip(count(before, SEGMENT), done, strict=False):
             _write_segment(parts / f"{number:09}.nut", chain([first], islice(done, SEGMENT - 1)), style)

@@ -1,5 +1,7 @@
 """Both views in one file: recognised, the right eyes in the right order, and back again."""
 
+import io
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pil
+from PIL import PngImagePlugin
 
 from shared_data import shared
 from stereosr_engines.errors import StereosrError, UsageError
@@ -137,6 +140,50 @@ class TestRoundTrip:
         left, right = read_stereo(tmp_path / "a.png", "sbs")
         assert np.array_equal(left.pixels, pixels[:, :3])
         assert np.array_equal(right.pixels, pixels[:, 4:])
+
+    @pytest.mark.parametrize(
+        ("name", "layout"), [("a_RL", "sbs"), ("a.h-rl.x", "sbs-half"), ("BT", "ou"), ("a_hbt", "ou-half")]
+    )
+    def test_a_name_may_say_that_the_right_view_comes_first(self, tmp_path: Path, name: str, layout: Layout) -> None:
+        left, right = scene()
+        left = replace(left, metadata=Metadata(exif=camera("Left")))
+        write_stereo(tmp_path / f"{name}_x4.png", left, right, layout)
+        back = read_stereo(tmp_path / f"{name}_x4.png")
+        assert close(back[0], left)
+        assert close(back[1], right)
+        assert back[0].metadata == left.metadata
+        shutil.move(tmp_path / f"{name}_x4.png", tmp_path / "plain.png")
+        assert close(read_stereo(tmp_path / "plain.png", layout)[0], right)
+
+    @pytest.mark.parametrize(("name", "layout"), [("a_RL", "ou"), ("a_BT", "sbs"), ("curl", "sbs")])
+    def test_a_mark_of_another_layout_says_nothing(self, tmp_path: Path, name: str, layout: Layout) -> None:
+        write_stereo(tmp_path / f"{name}.png", *scene(), layout)
+        shutil.move(tmp_path / f"{name}.png", tmp_path / "plain.png")
+        assert close(read_stereo(tmp_path / "plain.png", layout)[0], scene()[0])
+
+
+class TestPngThatSaysSo:
+    @staticmethod
+    def write(path: Path, pixels: np.ndarray, body: bytes) -> None:
+        png, chunk = encode_picture(Picture(pixels), "PNG", None, path), io.BytesIO()
+        PngImagePlugin.putchunk(chunk, b"sTER", body)
+        path.write_bytes(png[:33] + chunk.getvalue() + png[33:])
+
+    @pytest.mark.parametrize("width", [8, 30, 40, 41])
+    @pytest.mark.parametrize("mode", [0, 1])
+    def test_the_chunk_is_obeyed(self, tmp_path: Path, width: int, mode: int) -> None:
+        first, second = RNG.integers(0, 256, (2, 20, width, 3), np.uint8)
+        padding = np.zeros((20, -width % 8, 3), np.uint8)
+        self.write(tmp_path / "a.png", np.hstack([first, padding, second]), bytes([mode]))
+        assert detect_layout(tmp_path / "a.png") == "sbs"
+        left, right = read_stereo(tmp_path / "a.png")
+        assert np.array_equal(left.pixels, first if mode else second)
+        assert np.array_equal(right.pixels, second if mode else first)
+
+    @pytest.mark.parametrize("body", [b"", b"\7", b"\0\0"])
+    def test_a_chunk_that_says_nothing(self, tmp_path: Path, body: bytes) -> None:
+        self.write(tmp_path / "a.png", scene()[0].pixels, body)
+        assert detect_layout(tmp_path / "a.png") is None
 
 
 class TestMpo:
@@ -284,7 +331,10 @@ class TestDetection:
             ("holiday_HSBS", (90, 120), "sbs-half", "sbs-half"),
             ("holiday.H-SBS.3D", (90, 120), "sbs-half", "sbs-half"),
             ("holiday half-sbs", (90, 120), "sbs-half", "sbs-half"),
+            ("holiday_RL", (90, 120), "sbs", "sbs"),
+            ("holiday_HRL", (90, 120), "sbs-half", "sbs-half"),
             ("holiday_TB", (90, 120), "ou", "ou"),
+            ("holiday_BT", (90, 120), "ou", "ou"),
             ("holiday_OU_x4", (90, 120), "ou", "ou"),
             ("holiday_HOU", (90, 120), "ou-half", "ou-half"),
             ("holiday_HTAB", (90, 120), "ou-half", "ou-half"),
