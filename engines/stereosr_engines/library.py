@@ -18,9 +18,19 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stereosr"
 
 
+def file_name(model: str, scale: int) -> str:
+    """What an exported fp32 file is called: ``nafssr-t_x4.onnx``."""
+    return f"{model}_x{scale}.onnx"
+
+
+def half_of(single: Path) -> Path:
+    """Where the fp16 form of an fp32 file lies: beside it."""
+    return single.with_stem(f"{single.stem}_fp16")
+
+
 def installed() -> dict[Path, ModelSpec]:
-    """Every model file of the wheel and of the user's cache, with what it says about itself."""
-    paths = [*sorted(BUNDLED.glob("*.onnx")), *sorted(home().glob("*.onnx"))]
+    """Every model file with what it says about itself: those of the user's cache, then those of the wheel."""
+    paths = [*sorted(home().glob("*.onnx")), *sorted(BUNDLED.glob("*.onnx"))]
     return {path: read_spec(path) for path in paths}
 
 

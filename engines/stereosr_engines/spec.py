@@ -28,6 +28,7 @@ class ModelSpec:
         memory: working memory in bytes an LR pixel of both views, and in bytes a pixel and column (attention maps).
         mean_window: TLSC's window in LR pixels, None for a model without it.
         scores: PSNR in dB by benchmark, as measured for the model card.
+        single: of an fp16 file, the sha256 of the fp32 file that it was made from; else empty.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ModelSpec:
     trained_on: str
     license: str
     scores: dict[str, float] = field(default_factory=dict)
+    single: str = ""
 
     @property
     def title(self) -> str:

@@ -3,6 +3,7 @@
 import pickle
 import warnings
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stereosr_engines.errors import UsageError
+from stereosr_engines.library import BUNDLED, file_name
+from stereosr_engines.spec import ModelSpec, read_spec
 from stereosr_export.zoo import ZooModel, zoo
 
 ChannelOrder = Literal["auto", "rgb", "bgr"]
@@ -73,6 +76,15 @@ def own_weights(model: ZooModel, scale: int) -> Path:
     if not path.exists():
         raise UsageError(f"{model.name} x{scale} was not trained here: pass --weights, or train it with stereosr train")
     return path
+
+
+def provenance(spec: ModelSpec) -> ModelSpec:
+    """The specification of a network with our own weights: what the bundled engine says of data, terms and scores."""
+    path = BUNDLED / file_name(spec.name, spec.scale)
+    if not path.exists():
+        return spec
+    bundled = read_spec(path)
+    return replace(spec, trained_on=bundled.trained_on, license=bundled.license, scores=bundled.scores)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:

@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 )
 @click.option("--trained-on", default="", help="What the weights were trained on, for the file's specification.")
 @click.option("--license", "license_", default="", help="Terms of the weights, for the file's specification.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: MODEL_xS.onnx]")
-@click.option("--overwrite", is_flag=True, help="Write over an existing file.")
+@click.option("--fp16", is_flag=True, help="Also write the half-precision form, _fp16 in its name, for GPUs.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="File to write.  [default: kept by name in the user's cache; see 'stereosr models']",
+)
+@click.option("--overwrite", is_flag=True, help="Write over existing files.")
 def command(
     model: str | None,
     scale: int | None,
@@ -35,34 +41,47 @@ def command(
     channel_order: "ChannelOrder",
     trained_on: str,
     license_: str,
+    fp16: bool,
     out: Path | None,
     overwrite: bool,
 ) -> None:
     """Export MODEL to ONNX, checked against torch before it is written (needs stereosr[export]).
 
-    Without MODEL, model and scale are seen from the weights; without weights, it is nafssr-t.
+    Without MODEL, model and scale are seen from the weights; without weights too, it is nafssr-t. Our own weights are
+    exported at every scale unless -s says which.
     """
     from stereosr_cli.extras import need
     from stereosr_engines.errors import UsageError
-    from stereosr_engines.library import DEFAULT_MODEL
+    from stereosr_engines.library import DEFAULT_MODEL, file_name, half_of, home
 
     need("torch", "onnx", "onnxscript", "onnxruntime", extra="export,cpu")
-    from stereosr_export.checkpoints import load_network, load_weights, own_weights
+    from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance
+    from stereosr_export.precision import export_half
     from stereosr_export.to_onnx import export, spec_of
     from stereosr_export.zoo import find
 
     if weights is None:
         zoo_model = find(model or DEFAULT_MODEL)
-        scale = scale or max(zoo_model.scales)
-        weights = own_weights(zoo_model, scale)
+        sources = {s: own_weights(zoo_model, s) for s in ([scale] if scale else zoo_model.scales)}
     else:
         zoo_model, scale, _ = load_weights(weights, channel_order, find(model) if model else None, scale)
-    out = out or Path(f"{zoo_model.name}_x{scale}.onnx")
-    if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: pass --overwrite, or -o for another file")
-    network = load_network(zoo_model, scale, weights, channel_order)
-    spec = spec_of(zoo_model, network, scale, trained_on, license_)
-    error = export(zoo_model, network, spec, out)
-    click.echo(
-        f"{out}: {spec.title}, {spec.parameters:,} parameters; onnxruntime equals torch to {error:.1e}", err=True
-    )
+        sources = {scale: weights}
+    if out and len(sources) > 1:
+        raise UsageError(f"-o names one file for x{' and x'.join(map(str, sources))}: pass -s too")
+    targets = {s: out or home() / file_name(zoo_model.name, s) for s in sources}
+    for file in (f for single in targets.values() for f in (single, half_of(single))[: 1 + fp16]):
+        if file.exists() and not overwrite:
+            raise UsageError(f"{file} exists: pass --overwrite, or -o for another file")
+    for s, source in sources.items():
+        network = load_network(zoo_model, s, source, channel_order)
+        spec = spec_of(zoo_model, network, s, trained_on, license_)
+        if weights is None:
+            spec = provenance(spec)
+        error = export(zoo_model, network, spec, targets[s])
+        click.echo(
+            f"{targets[s]}: {spec.title}, {spec.parameters:,} parameters; onnxruntime equals torch to {error:.1e}",
+            err=True,
+        )
+        if fp16:
+            report = export_half(targets[s], half_of(targets[s]))
+            click.echo(f"{half_of(targets[s])}: {report}", err=True)

@@ -24,7 +24,7 @@ def test_a_checkpoint_alone_says_what_it_is_of_and_its_channel_order_can_be_said
     path = checkpoint(tmp_path, "passrnet-single-input", 2)
     rgb, bgr = tmp_path / "passrnet-single-input_x2.onnx", tmp_path / "bgr.onnx"
     for arguments in ([], ["--channel-order", "bgr", "-o", bgr]):
-        done = stereosr("export", "--weights", path, *arguments, cwd=tmp_path)
+        done = stereosr("export", "--weights", path, *arguments, STEREOSR_HOME=str(tmp_path))
         assert done.returncode == 0, done.stderr
     plain, turned = (OrtCpu(file, RunOptions()) for file in (rgb, bgr))
     assert plain.spec.title == turned.spec.title == "passrnet-single-input x2"
@@ -39,4 +39,5 @@ def test_wrong_calls_name_the_fix(tmp_path):
     failed(stereosr("export", "--weights", path, cwd=tmp_path), 2, "pass -s 2 or -s 4")
     failed(stereosr("export", "nafssr-t", "--weights", path, cwd=tmp_path), 2, "fits no model")
     (tmp_path / "nafssr-t_x4.onnx").write_text("mine")
-    failed(stereosr("export", cwd=tmp_path), 2, "nafssr-t_x4.onnx exists", "--overwrite")
+    failed(stereosr("export", STEREOSR_HOME=str(tmp_path)), 2, "nafssr-t_x4.onnx exists", "--overwrite")
+    failed(stereosr("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
