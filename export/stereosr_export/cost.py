@@ -23,7 +23,7 @@ def cost(model: ZooModel, scale: int) -> Cost:
     """The cost of what runs here in inference.
 
     For NAFSSR that is more than the convolutions of the authors' code and three products an attention (T x4: 81 GMACs):
-    TLSC makes a channel attention for every pixel, and the scores of the second direction are computed anew (99).
+    TLSC makes a channel attention for many windows, and the scores of the second direction are computed anew (97).
     """
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         network = model.create(scale).eval()

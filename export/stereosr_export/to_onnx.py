@@ -2,18 +2,22 @@
 
 import contextlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import onnx
+import onnx_ir as ir
 import onnxslim
 import torch
+from onnx_ir.passes.common import DeduplicateInitializersPass
 from torch import nn
 
 from stereosr_engines.errors import StereosrError
 from stereosr_engines.spec import METADATA_KEY, ModelSpec
+from stereosr_export.layers import attention
 from stereosr_export.verify import verify
 from stereosr_export.zoo import ZooModel
 
@@ -31,7 +35,9 @@ def export(model: ZooModel, network: nn.Module, spec: ModelSpec, out: Path) -> f
     """
     network = network.eval()
     graph = _trace(network, model)
-    graph = onnxslim.slim(graph)
+    graph = _share_weights(onnxslim.slim(graph))
+    if any(node.domain == attention.DOMAIN for node in graph.graph.node):
+        graph.functions.append(attention.in_plain_operators())
     del graph.graph.value_info[:]  # onnxslim infers wrong shapes for transposed convolutions, and nobody needs them
     graph.producer_name = "stereosr"
     graph.producer_version = ""
@@ -78,6 +84,12 @@ def stamp_scores(path: Path, spec: ModelSpec, scores: dict[str, float]) -> None:
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(graph.SerializeToString())
     partial.replace(path)
+
+
+def _share_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Weights that were folded for the left view and once more for the right one become one again."""
+    result = DeduplicateInitializersPass(size_limit=sys.maxsize)(ir.from_proto(graph))
+    return ir.to_proto(result.model)
 
 
 def _trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:

@@ -81,23 +81,22 @@ def test_window_is_the_authors_and_leaves_training_patches_to_the_global_mean() 
 class Halve(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.batches: list[int] = []
+        self.batches: list[tuple[int, int]] = []
 
-    def forward(self, x: Tensor) -> Tensor:
-        self.batches.append(len(x))
-        return x / 2
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        self.batches.append((len(left), len(right)))
+        return left / 2, right / 4
 
 
 def test_stochastic_depth_drops_or_rescales_the_whole_batch() -> None:
     torch.manual_seed(1)
     block = StochasticDepth(Halve(), rate=0.25)
-    x = torch.rand(4, 3, 5, 2)
-    kept = x + (x / 2 - x) / 0.75
+    x, y = torch.rand(2, 2, 3, 5, 2)
     drops = 0
     for _ in range(400):
-        y = block(x)
-        dropped = torch.equal(y, x)
-        assert dropped or torch.equal(y, kept)
+        a, b = block(x, y)
+        dropped = torch.equal(a, x) and torch.equal(b, y)
+        assert dropped or (torch.equal(a, x + (x / 2 - x) / 0.75) and torch.equal(b, y + (y / 4 - y) / 0.75))
         drops += dropped
     assert abs(drops / 400 - 0.25) < 0.07
 
@@ -112,12 +111,12 @@ def test_stochastic_depth_draws_once_a_block_for_both_views() -> None:
     for _ in range(runs):
         model(torch.rand(2, 3, 4, 6), torch.rand(2, 3, 4, 6))
     for watch in watched:
-        assert set(watch.batches) == {4}  # two pairs, both views: all or nothing
+        assert set(watch.batches) == {(2, 2)}  # two pairs, both views: all or nothing
         assert runs * 0.3 < len(watch.batches) < runs * 0.7
     assert len({len(w.batches) for w in watched}) > 1  # each block has its own draw
 
 
 def test_stochastic_depth_is_off_in_evaluation() -> None:
     block = StochasticDepth(Halve(), rate=0.9).eval()
-    x = torch.rand(2, 3, 5, 2)
-    torch.testing.assert_close(block(x), x / 2)
+    x, y = torch.rand(2, 2, 3, 5, 2)
+    torch.testing.assert_close(block(x, y), (x / 2, y / 4))

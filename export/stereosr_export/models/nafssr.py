@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stereosr_export.layers.attention import row_attention
 from stereosr_export.layers.tlsc import LocalMean, pooling_window
-from stereosr_export.layers.views import split_views
 from stereosr_export.zoo import ZooModel
 
 PATCH = (30, 90)
 """LR rows and columns of a training patch (section 4.1); TLSC's window follows from it."""
 
 
-MEMORY_PER_CHANNEL, MEMORY_PER_MATCH = 150, 20
-"""Bytes that onnxruntime was seen to hold, an LR pixel and channel, and an LR pixel and column (both views)."""
+MEMORY_PER_CHANNEL = 50
+"""Bytes that onnxruntime was seen to hold, an LR pixel and channel (44 to 45, both views, from 320 to 1920 columns)."""
 
 
 class Pointwise(nn.Conv2d):
@@ -44,18 +44,12 @@ def _scale(width: int) -> nn.Parameter:
     return nn.Parameter(torch.zeros(1, width, 1, 1))
 
 
-def _simple_gate(x: Tensor) -> Tensor:
-    a, b = x.chunk(2, dim=-1)
-    return a * b
-
-
-def _match(query: Tensor, key: Tensor) -> Tensor:
-    """How much each pixel of a row looks at each pixel of the same row in the other view, N x H x W x W."""
-    return torch.matmul(query, key.transpose(-1, -2)).softmax(-1)
-
-
 class NAFBlock(nn.Module):
-    """NAFNet's block (Chen et al., ECCV 2022): a gated depthwise convolution, a gated feed-forward. N x H x W x C."""
+    """NAFNet's block (Chen et al., ECCV 2022): a gated depthwise convolution, a gated feed-forward. N x H x W x C.
+
+    SimpleGate multiplies the two halves of a layer's channels. The halves are computed apart, by the halves of its
+    weights: that spares a copy of the features.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -70,18 +64,32 @@ class NAFBlock(nn.Module):
         self.beta, self.gamma = _scale(width), _scale(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        gated = self.conv1(self.norm1(x)).permute(0, 3, 1, 2)
-        gated = _simple_gate(self.conv2(gated).permute(0, 2, 3, 1))
-        x = x + self.conv3(gated * self.sca(gated), self.beta)
-        y: Tensor = x + self.conv5(_simple_gate(self.conv4(self.norm2(x))), self.gamma)
-        return y
+        y = self.norm1(x)
+        a, b = (
+            F.conv2d(F.linear(y, *half).permute(0, 3, 1, 2), *depthwise, padding=1, groups=len(depthwise[0]))
+            for half, depthwise in zip(_halves(self.conv1), _halves(self.conv2), strict=True)
+        )
+        gated = a.permute(0, 2, 3, 1) * b.permute(0, 2, 3, 1)
+        x = x + self.conv3(gated * self.sca[0](gated, then=self.sca[1]), self.beta)
+        y = self.norm2(x)
+        a, b = (F.linear(y, *half) for half in _halves(self.conv4))
+        out: Tensor = x + self.conv5(a * b, self.gamma)
+        return out
+
+
+def _halves(layer: nn.Conv2d) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Weight and bias of the first half of the outputs, then of the second; a 1 x 1 weight as a matrix."""
+    assert layer.bias is not None
+    weight = layer.weight.flatten(1) if isinstance(layer, Pointwise) else layer.weight
+    half = len(weight) // 2
+    return (weight[:half], layer.bias[:half]), (weight[half:], layer.bias[half:])
 
 
 class SCAM(nn.Module):
     """Stereo cross-attention (section 3.2, eqs. 2-6): each row attends to the same row of the other view.
 
-    Takes and gives both views as one batch, 2N x H x W x C, the left ones first. The scores of the second direction are
-    those of the first, transposed; computing them anew costs less than transposing an H x W x W map.
+    The scores of the second direction are those of the first, transposed; computing them anew costs less than
+    transposing an H x W x W map, and lets a runtime compute either direction without holding one.
     """
 
     def __init__(self, width: int) -> None:
@@ -92,13 +100,12 @@ class SCAM(nn.Module):
         self.l_proj2, self.r_proj2 = Pointwise(width, width), Pointwise(width, width)
         self.beta, self.gamma = _scale(width), _scale(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        left, right = split_views(x)
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         query, key = self.l_proj1(self.norm_l(left), self.scale), self.r_proj1(self.norm_r(right))
         # Rows of a softmax sum to one, so a factor on the result may as well stand on the values.
-        to_left = torch.matmul(_match(query, key), self.r_proj2(right, self.beta))
-        to_right = torch.matmul(_match(key, query), self.l_proj2(left, self.gamma))
-        return torch.cat([left + to_left, right + to_right])
+        to_left = row_attention(query, key, self.r_proj2(right, self.beta))
+        to_right = row_attention(key, query, self.l_proj2(left, self.gamma))
+        return left + to_left, right + to_right
 
 
 class StereoBlock(nn.Module):
@@ -109,9 +116,9 @@ class StereoBlock(nn.Module):
         self.blk = NAFBlock(width)
         self.fusion = SCAM(width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.fusion(self.blk(x))
-        return y
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        views: tuple[Tensor, Tensor] = self.fusion(self.blk(left), self.blk(right))
+        return views
 
 
 class StochasticDepth(nn.Module):
@@ -120,16 +127,17 @@ class StochasticDepth(nn.Module):
     The residual that is kept is divided by 1 - rate. In evaluation the module is always run, unscaled.
     """
 
-    def __init__(self, module: nn.Module, rate: float) -> None:
+    def __init__(self, module: StereoBlock, rate: float) -> None:
         super().__init__()
         self.module = module
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and self.rate and torch.rand(()).item() < self.rate:
-            return x
-        y: Tensor = self.module(x)
-        return x + (y - x) / (1 - self.rate) if self.training and self.rate else y
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        drops = self.training and self.rate > 0
+        if drops and torch.rand(()).item() < self.rate:
+            return left, right
+        a, b = self.module(left, right)
+        return (left + (a - left) / (1 - self.rate), right + (b - right) / (1 - self.rate)) if drops else (a, b)
 
 
 class NAFSSR(nn.Module):
@@ -139,14 +147,19 @@ class NAFSSR(nn.Module):
         super().__init__()
         self.scale = scale
         self.intro = nn.Conv2d(3, width, 3, padding=1)
-        self.body = nn.Sequential(*(StochasticDepth(StereoBlock(width), drop_path) for _ in range(blocks)))
+        self.body = nn.ModuleList(StochasticDepth(StereoBlock(width), drop_path) for _ in range(blocks))
         self.up = nn.Sequential(nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        views = torch.cat([left, right])
-        features = self.body(self.intro(views).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        shortcut = F.interpolate(views, scale_factor=self.scale, mode="bilinear", align_corners=False)
-        return split_views(self.up(features) + shortcut)
+        a, b = (self.intro(view).permute(0, 2, 3, 1) for view in (left, right))
+        for block in self.body:
+            a, b = block(a, b)
+        return self._enlarge(a, left), self._enlarge(b, right)
+
+    def _enlarge(self, features: Tensor, view: Tensor) -> Tensor:
+        shortcut = F.interpolate(view, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        y: Tensor = self.up(features.permute(0, 3, 1, 2)) + shortcut
+        return y
 
 
 def _zoo_model(size: str, width: int, blocks: int, drop_path: float) -> ZooModel:
@@ -161,7 +174,7 @@ def _zoo_model(size: str, width: int, blocks: int, drop_path: float) -> ZooModel
         patch=PATCH,
         mean_window=pooling_window(PATCH),
         halo=8,
-        memory=(MEMORY_PER_CHANNEL * width, MEMORY_PER_MATCH),
+        memory=(MEMORY_PER_CHANNEL * width, 0),
         tolerance=1e-5,
         source="NAFSSR, Chu, Chen and Yu, CVPRW 2022",
     )
