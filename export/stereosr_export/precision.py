@@ -30,7 +30,7 @@ SINGLE = {"AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Resize
 """Always fp32: long sums (the pooled branch), the picture's own shortcut, what was cast to it. Softmax is not
 among them: NAFSSR-T keeps 73 dB without, and its maps are the largest tensors of all."""
 
-MOVES = {"Concat", "DepthToSpace", "Reshape", "Slice", "Split", "Transpose"}
+MOVES = {"Concat", "DepthToSpace", "Pad", "Reshape", "Slice", "Split", "Transpose"}
 """These compute nothing, so they round nothing."""
 
 LEAST_PSNR = 50.0
