@@ -1,0 +1,124 @@
+"""How time and memory of NAFSSR-T x4 grow with the picture, whole, in one tile: 90 x 160 to 1080 x 1920 LR.
+
+    python benchmarks/growth.py [--threads N] [--sizes 90x160 ...] [-o benchmarks/results/growth]
+
+Each size runs in a process of its own: once to warm up, once measured, once with onnxruntime's profiler, which says
+what share of the time each operator takes. Writes OUT.json and OUT.png.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from stereosr_engines.library import find_model
+
+SIZES = ["90x160", "180x320", "270x480", "360x640", "540x960", "720x1280", "1080x1920"]
+
+
+def measure(size: str, threads: int) -> dict[str, Any]:
+    """Seconds of one pair, resident memory it took beyond the loaded model in MB, share of the time by operator."""
+    height, width = map(int, size.split("x"))
+    left, right = np.random.default_rng(0).random((2, 1, 3, height, width), np.float32)
+    feeds = {"left": left, "right": right}
+    before = _peak_mb()
+    session = _session(threads, None)
+    session.run(None, {name: view[..., :45, :135] for name, view in feeds.items()})
+    loaded = _peak_mb()
+    session.run(None, feeds)
+    peak = _peak_mb() - loaded
+    started = time.perf_counter()
+    session.run(None, feeds)
+    seconds = time.perf_counter() - started
+    del session
+    with tempfile.TemporaryDirectory() as folder:
+        session = _session(threads, f"{folder}/profile")
+        session.run(None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    busy: Counter[str] = Counter()
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            busy[event["args"]["op_name"]] += event["dur"]
+    shares = {name: round(t / busy.total(), 3) for name, t in busy.most_common(8)}
+    return {"seconds": round(seconds, 3), "memory_mb": round(peak), "model_mb": round(loaded - before), "share": shares}
+
+
+def _session(threads: int, profile: str | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, profile
+    return onnxruntime.InferenceSession(str(find_model("nafssr-t", 4)), options, providers=["CPUExecutionProvider"])
+
+
+def _peak_mb() -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
+def exponents(rows: dict[str, dict[str, Any]], key: str) -> list[float]:
+    """The local power of the picture's area by which ``key`` grows, from each size to the next."""
+    areas = [np.prod([int(n) for n in size.split("x")]) for size in rows]
+    values = [row[key] for row in rows.values()]
+    return [round(float(p), 2) for p in np.diff(np.log(values)) / np.diff(np.log(areas))]
+
+
+def plot(rows: dict[str, dict[str, Any]], out: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    areas = [float(np.prod([int(n) for n in size.split("x")])) / 1e6 for size in rows]
+    figure, (times, memories) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axes, key, label in ((times, "seconds", "seconds"), (memories, "memory_mb", "memory, MB")):
+        values = [row[key] for row in rows.values()]
+        axes.loglog(areas, values, "o-", label=label)
+        axes.loglog(areas, [values[0] * a / areas[0] for a in areas], "--", color="grey", label="like the area")
+        axes.set(xlabel="LR megapixels of a view", ylabel=label)
+        axes.legend()
+    figure.savefig(out, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--sizes", nargs="+", default=SIZES)
+    parser.add_argument("--one", help="measure one size and print it; what the other processes do")
+    parser.add_argument("-o", "--out", type=Path)
+    chosen = parser.parse_args()
+    if chosen.one:
+        sys.stdout.write(json.dumps(measure(chosen.one, chosen.threads)))
+        return
+    rows = {}
+    for size in chosen.sizes:
+        command = [sys.executable, __file__, "--one", size, "--threads", str(chosen.threads)]
+        rows[size] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        sys.stdout.write(f"{size}: {rows[size]}\n")
+        sys.stdout.flush()
+    report = {
+        "machine": f"{platform.machine()}, {chosen.threads} threads",
+        "versions": {name: version(name) for name in ("onnxruntime", "numpy")},
+        "sizes": rows,
+        "time_grows_by_the_power_of_the_area": exponents(rows, "seconds"),
+        "memory_grows_by_the_power_of_the_area": exponents(rows, "memory_mb"),
+    }
+    if chosen.out:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        plot(rows, chosen.out.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()
