@@ -263,7 +263,7 @@ def _upscale(
     plan, dtype = make_plan(views.size, views.seen, backend, settings), _dtype(views.left, settings)
     try:
         pair = StereoPair(to_float(views.left.pixels), to_float(views.right.pixels))
-        left, right = _canvases(pair, backend, plan, dtype, planned, count)
+        left, right = enlarge(pair, backend, plan, dtype, planned, count)
         return (_like(views.left, left), _like(views.right, right)), tiles
     except MemoryError:
         need = (views.left.pixels.size + views.right.pixels.size) * (4 + backend.spec.scale**2 * dtype.itemsize)
@@ -306,7 +306,7 @@ def _convert(
         if alignment is not None:
             right = apply(alignment, right)
         pair = StereoPair(to_float(left.pixels), to_float(right.pixels))
-        a, b = _canvases(pair, backend, plan, _dtype(left, settings), planned, lambda: None)
+        a, b = enlarge(pair, backend, plan, _dtype(left, settings), planned, lambda: None)
         frames += 1
         on_frame()
         return Picture(a), Picture(b)
@@ -348,14 +348,15 @@ def make_plan(size: tuple[int, int], seen: Examination, backend: Backend, settin
     return plan_for_memory(height, width, backend.spec, budget, disparity, settings.overlap)
 
 
-def _canvases(
+def enlarge(
     pair: StereoPair,
     backend: Backend,
     plan: TilePlan,
     dtype: "np.dtype[Any]",
-    on_plan: Callable[[TilePlan], None],
-    on_tile: Callable[[], None],
+    on_plan: Callable[[TilePlan], None] = lambda _plan: None,
+    on_tile: Callable[[], None] = lambda: None,
 ) -> tuple[Pixels, Pixels]:
+    """Both views super-resolved, as pixels of ``dtype``. Raises as ``upscale_bands``."""
     scale = backend.spec.scale
     shape = (pair.height * scale, pair.width * scale, 3)
     left, right = np.empty(shape, dtype), np.empty(shape, dtype)
@@ -379,6 +380,9 @@ def _like(source: Picture, pixels: Pixels) -> Picture:
 
 def peak_memory() -> int:
     """The largest resident size of this process so far, in bytes (0 where the system does not say)."""
+    with contextlib.suppress(OSError, IndexError):  # getrusage would count what started us, as Linux keeps it over exec
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
     with contextlib.suppress(ImportError):
         import resource
         import sys

@@ -27,6 +27,7 @@ class ModelSpec:
         halo: LR rows and columns that a tile needs beside itself, to agree with the whole picture.
         memory: working memory in bytes an LR pixel of both views, and in bytes a pixel and column (attention maps).
         mean_window: TLSC's window in LR pixels, None for a model without it.
+        gmacs: 10^9 multiply-accumulates for both views of 320 x 180 (NTIRE 2024's counting size), attention included.
         scores: PSNR in dB by benchmark, as measured for the model card.
         single: of an fp16 file, the sha256 of the fp32 file that it was made from; else empty.
     """
@@ -44,6 +45,7 @@ class ModelSpec:
     source: str
     trained_on: str
     license: str
+    gmacs: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     single: str = ""
 

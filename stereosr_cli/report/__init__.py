@@ -1,0 +1,1 @@
+"""What ``stereosr bench`` shows: tables, plots and a page."""
