@@ -17,6 +17,7 @@ from torch import nn
 
 from stereosr_engines.errors import StereosrError
 from stereosr_engines.spec import METADATA_KEY, ModelSpec
+from stereosr_export.cost import cost
 from stereosr_export.layers import attention
 from stereosr_export.verify import verify
 from stereosr_export.zoo import ZooModel
@@ -73,6 +74,7 @@ def spec_of(model: ZooModel, network: nn.Module, scale: int, trained_on: str, li
         source=model.source,
         trained_on=trained_on,
         license=license,
+        gmacs=round(cost(model, scale).gmacs, 2),
     )
 
 

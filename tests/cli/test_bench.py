@@ -52,6 +52,7 @@ def test_alone_it_measures_the_bundled_models_on_the_bundled_example(home):
     assert (bicubic["model"], model["model"], model["backend"]) == ("bicubic", "nafssr-t", "ort-cpu")
     assert model["psnr_avg"] > bicubic["psnr_avg"] + 1
     assert model["parameters"] > 400_000
+    assert model["gmacs"] > 50
     assert model["latency"] is None
 
 
@@ -98,6 +99,7 @@ def test_every_output_has_every_row(dataset, home, tmp_path):
     rows = list(csv.DictReader(io.StringIO(table)))
     assert [row["ensemble"] for row in rows] == ["False", "False", "True"]
     assert all(float(row["psnr_avg"]) > 15 and float(row["latency"]) > 0 for row in rows)
+    assert float(rows[2]["gmacs"]) == pytest.approx(4 * float(rows[1]["gmacs"]))
     assert float(rows[2]["psnr_avg"]) > float(rows[1]["psnr_avg"])
     assert all(float(row["first"]) > float(row["latency"]) and int(row["memory"]) > 10**7 for row in rows[1:])
     added = out.read_text(encoding="utf-8").removeprefix(kept)

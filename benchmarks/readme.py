@@ -1,0 +1,148 @@
+"""The README's benchmark section, made of the committed results and the published rows: nothing in it is typed.
+
+    python benchmarks/readme.py
+
+rewrites what stands between the ``<!-- benchmark -->`` marks.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from stereosr_cli.report.published import published
+from stereosr_engines.bench import Summary, read_log, summarise
+
+HERE = Path(__file__).parent
+README = HERE.parent / "README.md"
+MARKED = re.compile(r"(?<=<!-- benchmark -->\n).*?(?=<!-- /benchmark -->)", re.DOTALL)
+SCALES = (4, 2)
+PUBLISHED = ("VDSR", "PASSRnet", "iPASSR", "SSRDE-FNet", "NAFSSR-T", "NAFSSR-L")
+
+
+def results(name: str, scale: int) -> tuple[dict[str, Any], list[Summary]] | None:
+    """The last run of one set, and its rows; None where none is committed."""
+    path = HERE / "results" / f"{name}_x{scale}.jsonl"
+    if not path.exists():
+        return None
+    records = read_log(path)
+    return [r for r in records if r["kind"] == "run"][-1], summarise(records, scale)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] + ["--:"] * (len(header) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def score(found: Any, protocol: str) -> str:
+    """PSNR and SSIM of a summary or a published row."""
+    psnr, ssim = getattr(found, f"psnr_{protocol}", None), getattr(found, f"ssim_{protocol}", None)
+    if psnr is None:
+        return ""
+    return f"{psnr:.2f}" + (f" / {ssim:.4f}".replace(" 0.", " .") if ssim is not None else "")
+
+
+def title(summary: Summary) -> str:
+    if not summary.row.parameters:
+        return "bicubic"
+    others = "" if (summary.row.backend, summary.row.precision) == ("ort-cpu", "fp32") else f", {summary.row.label}"
+    return f"**stereosr, {summary.row.title}**{others}"
+
+
+def quality(name: str) -> str:
+    """PSNR and SSIM of one set at both scales, with the published rows if it is a published benchmark."""
+    found = {scale: result for scale in SCALES if (result := results(name, scale))}
+    columns = [(scale, protocol) for scale in found for protocol in ("avg", "left")]
+    header = ["", *(f"x{scale} {protocol}" for scale, protocol in columns)]
+    ours: dict[str, dict[int, Summary]] = {}
+    theirs: dict[str, dict[int, Any]] = {method: {} for method in PUBLISHED}
+    for scale, (run, summaries) in found.items():
+        for summary in summaries:
+            ours.setdefault(title(summary), {})[scale] = summary
+        for row in published(run["benchmark"], scale):
+            theirs.setdefault(row.method, {})[scale] = row
+    rows = list(ours.items())
+    rows += [(f"published: {method}", theirs[method]) for method in PUBLISHED if theirs[method]]
+    return table(header, ([name, *(score(by.get(s), p) for s, p in columns)] for name, by in rows))
+
+
+def depth(name: str) -> str:
+    """How much of the depth is kept."""
+    rows = []
+    for scale in SCALES:
+        for summary in (results(name, scale) or ({}, []))[1]:
+            if summary.disparity is not None and summary.lost is not None and summary.warp is not None:
+                numbers = (f"{summary.disparity:.2f}", f"{summary.lost:.1%}", f"{summary.warp:.2f}")
+                rows.append([f"x{scale} {title(summary)}", *numbers])
+    return table(["", "disparity error, px", "disparity lost", "warp error"], rows)
+
+
+def speed(name: str) -> tuple[str, str] | None:
+    """The table of latencies, and what they are of; None where none were measured."""
+    rows, where = [], ""
+    for scale in SCALES:
+        for summary in (results(name, scale) or ({}, []))[1]:
+            if summary.latency is None or summary.megapixels is None or summary.speed is None:
+                continue
+            rows.append(
+                [
+                    f"x{scale} {title(summary)}",
+                    f"{summary.latency:.2f} s",
+                    f"{summary.p95:.2f} s",
+                    f"{summary.megapixels:.2f}",
+                    f"{1 / summary.speed:.0f}",
+                    "" if summary.first is None else f"{summary.first:.1f} s",
+                    "" if summary.memory is None else f"{summary.memory / 1e6:.0f} MB",
+                ]
+            )
+            where = summary.where or where
+    header = ["", "median", "p95", "megapixels/s", "times bicubic", "first picture", "peak memory"]
+    return (table(header, rows), where) if rows else None
+
+
+def section() -> str:
+    """The whole text between the marks."""
+    result = results("kitti2015", 4)
+    if result is None:
+        raise SystemExit("no results: run benchmarks/results.py first")
+    run, summaries = result
+    own = summaries[0].hr_warp
+    parts = [
+        f"KITTI 2015, {run['about']}, never trained on and never tuned to:",
+        quality("kitti2015"),
+        "PSNR in dB / SSIM of the pictures that `stereosr upscale` writes; `avg` is the mean of both whole views, "
+        "`left` the left view\nwithout its first 64 columns. x4 from the published LR pictures, x2 from LR made by our "
+        "own degradation.",
+        "Does the pair still show the depth that was there? The same pictures, judged by OpenCV's SGBM: how far its "
+        "disparity is off\nthe one it finds in HR, how much of that it loses (unmatched, or off by more than a pixel), "
+        f"and how unlike, in levels of 255,\nthe left view is to the right one warped onto it (HR: {own:.2f}; "
+        "blur lowers it):",
+        depth("kitti2015"),
+    ]
+    times = speed("kitti2015")
+    if times:
+        parts += [f"Latency of a KITTI pair ({times[1]}; rows in turn):", times[0]]
+    if results("middlebury4", 4):
+        parts += [
+            "Middlebury at half size, cloth2, motorcycle, piano and pipes: four of the published benchmark's five "
+            "scenes, so not its row:",
+            quality("middlebury4"),
+        ]
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "stereosr")
+    parts.append(
+        f"Measured {run['date'][:10]} at commit {run['commit']} on {run['cpu']}, {run['cores']} cores, "
+        f"{run['memory'] / 2**30:.0f} GiB; Python {run['python']}, {versions}.\nThe records are in "
+        "`benchmarks/results`; `python benchmarks/results.py DATA` makes them and this section."
+    )
+    return "\n" + "\n\n".join(parts) + "\n\n"
+
+
+def main() -> None:
+    text = README.read_text(encoding="utf-8")
+    part = README.with_name(README.name + ".part")
+    part.write_text(MARKED.sub(lambda _match: section(), text), encoding="utf-8")
+    part.replace(README)
+
+
+if __name__ == "__main__":
+    main()
