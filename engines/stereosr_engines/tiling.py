@@ -55,39 +55,49 @@ def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:
     return tuple(round(i * (size - tile) / (count - 1)) for i in range(count))
 
 
+COMFORTABLE = 2 * 2**30
+"""Bytes for a tile where the width is split anyway: larger tiles would save next to nothing."""
+
+
 def plan_for_memory(
     height: int, width: int, spec: ModelSpec, budget: int, disparity: int, overlap: int | None = None
 ) -> TilePlan:
     """The fewest tiles whose working memory stays within ``budget`` bytes.
 
     The estimate is ``spec.memory``: bytes a pixel, and bytes a pixel and column for the attention maps (H x W x W).
-    Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap that keeps
-    every pixel's match, at most ``disparity`` LR pixels away, in its tile.
+    Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap by the largest
+    ``disparity`` in LR pixels.
 
     Raises:
         OutOfMemory: if not even the smallest tile fits.
     """
-    rows_overlap = 2 * spec.halo if overlap is None else overlap
-    columns_overlap = max(rows_overlap, matches_overlap(disparity))
-    least = max(spec.min_tile[0], 2 * rows_overlap)
-    columns = width
-    while True:
+    down = 2 * spec.halo if overlap is None else overlap
+    across = overlap_side_by_side(spec, disparity)
+    least = max(spec.min_tile[0], min(height, 2 * down))
+
+    def band(columns: int) -> int:
         padded = max(columns, spec.min_tile[1])
-        rows = budget // (spec.memory[0] * padded + spec.memory[1] * padded * padded)
-        if rows >= min(least, height):
-            return TilePlan.of(height, width, (rows, columns), (rows_overlap, columns_overlap))
-        if columns <= max(2 * columns_overlap, 1):
-            need = least * (spec.memory[0] * padded + spec.memory[1] * padded * padded)
-            raise OutOfMemory(
-                f"the smallest tile of {spec.title} ({columns}x{least}) needs {need / 2**30:.1f} GiB, "
-                f"{budget / 2**30:.1f} GiB may be used: free memory, raise --max-memory or lower --max-disparity"
-            )
-        columns = max(columns // 2 + columns_overlap, 1)
+        return least * (spec.memory[0] * padded + spec.memory[1] * padded * padded)
+
+    columns, limit = width, budget
+    while band(columns) > limit and columns > max(2 * across, 1):
+        columns, limit = max(columns // 2 + across, 1), min(budget, COMFORTABLE)
+    if band(columns) > budget:
+        raise OutOfMemory(
+            f"the smallest tile of {spec.title} ({columns}x{least}) needs {band(columns) / 2**30:.1f} GiB, "
+            f"{budget / 2**30:.1f} GiB may be used: free memory, raise --max-memory or lower --max-disparity"
+        )
+    rows = max(least, least * limit // band(columns))
+    return TilePlan.of(height, width, (rows, columns), (down, across))
 
 
-def matches_overlap(disparity: int) -> int:
-    """Columns that tiles share so that what is used of each keeps its matches, at most ``disparity`` away, inside."""
-    return -(-disparity * 8 // 3)
+def overlap_side_by_side(spec: ModelSpec, disparity: int) -> int:
+    """Columns that tiles side by side share, so that what is used of each has around it all that it depends on.
+
+    That are its matches, at most ``disparity`` LR pixels away, and half of TLSC's window.
+    """
+    reach = max(disparity, spec.halo, spec.mean_window[1] // 2 if spec.mean_window else 0)
+    return -(-reach * 8 // 3)
 
 
 def crossfade(pieces: Iterable[tuple[int, Image]], axis: int) -> Iterator[Image]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fakes import FakeBackend, local_mean, random_pair
 from stereosr_engines.errors import OutOfMemory
-from stereosr_engines.tiling import TilePlan, crossfade, matches_overlap, plan_for_memory
+from stereosr_engines.tiling import TilePlan, crossfade, overlap_side_by_side, plan_for_memory
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale
 
@@ -78,7 +78,7 @@ def test_where_the_width_is_split_every_pixel_keeps_its_match(columns):
         return StereoPair(left, right)
 
     pair = random_pair(30, 400)
-    plan = TilePlan.of(30, 400, (16, columns), (4, matches_overlap(reach)))
+    plan = TilePlan.of(30, 400, (16, columns), (4, overlap_side_by_side(FakeBackend().spec, reach)))
     whole, tiled = upscale(pair, FakeBackend(far_away)), upscale(pair, FakeBackend(far_away), plan)
     assert len(plan.lefts) > 1
     np.testing.assert_allclose(tiled.left, whole.left, atol=1e-6)
@@ -97,7 +97,7 @@ def test_width_is_split_when_no_band_fits_and_matches_stay_in_one_tile():
     backend = FakeBackend(min_tile=(10, 10))
     plan = plan_for_memory(100, 4000, backend.spec, budget=10 * 2500 * (100 + 2500), disparity=50)
     assert plan.tile[1] < 4000
-    assert plan.overlap[1] == matches_overlap(50)
+    assert plan.overlap[1] == overlap_side_by_side(backend.spec, 50)
     assert plan.tile[0] * plan.tile[1] * (100 + plan.tile[1]) <= 10 * 2500 * (100 + 2500)
 
 

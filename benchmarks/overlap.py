@@ -1,0 +1,113 @@
+"""What tiling costs: the error of tiled against whole super-resolution, and the loss on the benchmark, by overlap.
+
+    python benchmarks/overlap.py BENCH [--pair FILE] [--model nafssr-t] [-o benchmarks/results/overlap.md]
+
+BENCH holds the 20 KITTI 2015 scenes as ``hr/`` and ``lr_x4/``. Every LR pair is super-resolved whole, and in two bands
+that share exactly so many rows as the table says (two, as no tile is lower than TLSC's window of 45 rows); once also in
+two tiles side by side, by the overlap that ``stereosr upscale`` takes from the pair's largest disparity.
+
+FILE is one file of both views at 1920 x 1080, which are shrunk to 480 x 270 first, so that their result has 1920 x 1080
+pixels: at 1920 x 1080 itself the whole needs more memory than machines have. It is cut into as many bands as fit.
+
+Errors are after rounding to 8 bits, as PSNR over both views: infinite where not one sample differs.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from stereosr_engines.backend import RunOptions
+from stereosr_engines.backends.ort_cpu import OrtCpu
+from stereosr_engines.degrade import degrade
+from stereosr_engines.doubts import glance
+from stereosr_engines.images import Picture, quantise, read_picture, to_float
+from stereosr_engines.layouts import read_stereo
+from stereosr_engines.library import find_model
+from stereosr_engines.metrics import psnr
+from stereosr_engines.spec import ModelSpec
+from stereosr_engines.tiling import TilePlan, overlap_side_by_side
+from stereosr_engines.types import StereoPair
+from stereosr_engines.upscale import upscale
+
+OVERLAPS = (4, 8, 16, 32)
+SIDE_BY_SIDE = "side by side"
+
+
+def plans(pair: StereoPair, left: Picture, right: Picture, spec: ModelSpec, bands: int) -> dict[str, TilePlan]:
+    """Bands of one height that share so many rows; two tiles side by side."""
+    found = {}
+    for overlap in OVERLAPS:
+        rows = -(-(pair.height + (bands - 1) * overlap) // bands)
+        found[f"{overlap} rows"] = TilePlan(pair.height, pair.width, (rows, pair.width), (overlap, 0))
+    across = overlap_side_by_side(spec, glance(left, right).largest_disparity(pair.width))
+    columns = -(-(pair.width + across) // 2)
+    found[SIDE_BY_SIDE] = TilePlan(pair.height, pair.width, (pair.height, columns), (0, across))
+    return found
+
+
+def compare(left: Picture, right: Picture, model: OrtCpu, bands: int, truth: list[Picture]) -> dict[str, list[float]]:
+    """Of every plan: squared error against the whole, largest difference, loss of PSNR in dB (0 without truth)."""
+    pair = StereoPair(to_float(left.pixels), to_float(right.pixels))
+    whole = views(upscale(pair, model))
+    rows = {}
+    for name, plan in plans(pair, left, right, model.spec, bands).items():
+        tiled = views(upscale(pair, model, plan))
+        difference = np.stack([a.astype(float) - b for a, b in zip(tiled, whole, strict=True)])
+        loss = [psnr(w, t.pixels) - psnr(s, t.pixels) for w, s, t in zip(whole, tiled, truth, strict=False)]
+        rows[name] = [float((difference**2).mean()), float(np.abs(difference).max()), float(np.mean(loss or [0]))]
+    return rows
+
+
+def views(pair: StereoPair) -> list[np.ndarray]:
+    return [quantise(view, np.uint8) for view in (pair.left, pair.right)]
+
+
+def decibels(error: float) -> str:
+    return f"{10 * np.log10(255**2 / error):.1f}" if error else "inf"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", type=Path)
+    parser.add_argument("--pair", type=Path)
+    parser.add_argument("--model", default="nafssr-t")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("-o", "--out", type=Path, default=Path("benchmarks/results/overlap.md"))
+    chosen = parser.parse_args()
+    model = OrtCpu(find_model(chosen.model, 4), RunOptions(threads=chosen.threads))
+    done = chosen.out.with_suffix(".json")
+    scenes: dict[str, dict[str, list[float]]] = json.loads(done.read_text()) if done.exists() else {}
+    for folder in sorted((chosen.bench / "lr_x4").iterdir()):
+        if folder.name not in scenes:
+            lr = [read_picture(folder / f"lr{i}.png") for i in (0, 1)]
+            hr = [read_picture(chosen.bench / "hr" / folder.name / f"hr{i}.png") for i in (0, 1)]
+            size = tuple(4 * n for n in lr[0].pixels.shape[:2])
+            truth = [Picture(view.pixels[: size[0], : size[1]]) for view in hr]
+            scenes[folder.name] = compare(lr[0], lr[1], model, 2, truth)
+            done.write_text(json.dumps(scenes, indent=1))
+            print(folder.name, scenes[folder.name], flush=True)  # noqa: T201
+    lines = [
+        f"{model.spec.title}, {model.device}, default overlap {2 * model.spec.halo} rows",
+        "",
+        "| shared | mean PSNR to the whole, dB | worst scene, dB | largest difference | loss on the benchmark, dB |",
+        "|---|---|---|---|---|",
+    ]
+    for name in next(iter(scenes.values())):
+        errors, largest, loss = np.array([scene[name] for scene in scenes.values()]).T
+        mean = decibels(float(errors.mean()))
+        lines.append(f"| {name} | {mean} | {decibels(errors.max())} | {largest.max():.0f} | {loss.mean():.4f} |")
+    if chosen.pair:
+        left, right = (Picture(degrade(view.pixels, 4)) for view in read_stereo(chosen.pair))
+        rows, columns = left.pixels.shape[:2]
+        lines += ["", f"{chosen.pair.name}, shrunk to {columns} x {rows}, in 5 bands:", ""]
+        lines += ["| shared | PSNR to the whole, dB | largest difference |", "|---|---|---|"]
+        for name, (error, most, _) in compare(left, right, model, 5, []).items():
+            lines.append(f"| {name} | {decibels(error)} | {most:.0f} |")
+    chosen.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
