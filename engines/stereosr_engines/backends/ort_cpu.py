@@ -29,6 +29,9 @@ class OrtCpu:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = options.threads or len(os.sched_getaffinity(0))
         settings.log_severity_level = 3
+        # From a shape's second run on, all of its memory would be asked for in one piece beside that of the first run:
+        # measured, 1.8 times the memory for no gain in time.
+        settings.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(str(path), settings, providers=[PROVIDER])
         except Exception as error:  # onnxruntime's exceptions share no base class of their own
