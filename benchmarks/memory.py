@@ -4,8 +4,8 @@
 
 Every figure is the peak resident size of a process of its own, which does what ``stereosr upscale`` does.
 
-- model: three runs of the bundled x2 engine at several sizes: what they take beyond the opened model, and the estimate by
-  which ``--tile auto`` chooses tiles.
+- model: three runs of the bundled x2 engine at several sizes: what they take beyond the opened model, and the estimate
+  by which ``--tile auto`` chooses tiles.
 - height: whole jobs, 320 columns, 500 to 8000 rows, x2. The bundled engine for the lowest ones; for all of them a
   stand-in, which takes and touches as much memory as the estimate says and only repeats pixels, so that 2.5 megapixels
   need no hour. What must be flat is the peak less the two pictures read (8-bit and float) and the two canvases.
