@@ -80,7 +80,7 @@ def command(dataset: Path | None, **chosen: Any) -> int:
     _show(summaries, data, chosen)
     _draw(summaries, data, methods, chosen)
     if chosen["out"] is None:
-        log.path.unlink()
+        log.path.unlink(missing_ok=True)
     worse = fallen(summaries, before, chosen["slowdown"])
     for line in worse:
         click.echo(f"worse: {line}", err=True)
@@ -277,7 +277,22 @@ def headlines(summaries: "Sequence[Summary]", data: "Dataset") -> list[str]:
     )
     number = f"{len(data.scenes)} scene{'s' * (len(data.scenes) > 1)}"
     lines = [f"{data.name} x{data.scale}: {number}, {data.about}; sha256 {data.digest[:16]}", f"LR {lr}"]
+    lines += _against_published(summaries, data)
     timed = next((s for s in summaries if s.runs), None)
     if timed:
         lines.append(f"latency of {timed.where}; median of {timed.runs} in turn after a warm-up")
     return lines
+
+
+def _against_published(summaries: "Sequence[Summary]", data: "Dataset") -> list[str]:
+    """Bicubic is the proof that pictures and protocol are those of the published tables."""
+    from stereosr_cli.report.published import published
+    from stereosr_engines.bench import BICUBIC
+
+    ours = next((s.psnr_avg for s in summaries if s.row.model == BICUBIC), None)
+    theirs = next((r.psnr_avg for r in published(data.benchmark, data.scale) if r.method == BICUBIC), None)
+    if ours is None or theirs is None:
+        return []
+    if round(abs(ours - theirs), 3) <= 0.01:
+        return [f"bicubic {ours:.2f} dB avg as published ({theirs:.2f}): these numbers compare with the papers'"]
+    return [f"bicubic is {ours:.2f} dB avg where {theirs:.2f} is published: other pictures, or another LR"]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,9 @@ import pytest
 
 from command import failed, stereosr
 from shared_data import SHARED, shared
+from stereosr_cli.commands.bench import headlines
+from stereosr_engines.bench import Bicubic, Summary
+from stereosr_engines.datasets import open_dataset
 from stereosr_engines.degrade import degrade
 from stereosr_engines.library import BUNDLED
 
@@ -170,3 +174,14 @@ def test_what_cannot_be(home, tmp_path):
     failed(stereosr("bench", "-s", 3, **home), 2, "no x3 engine", "pass -s 2 or -s 4")
     failed(stereosr("bench", "-n", "no-such-model", **home), 2, "no-such-model", "nafssr-t x4")
     failed(stereosr("bench", "--check", tmp_path / "missing.jsonl", **home), 2, "cannot read")
+
+
+def test_bicubic_tells_whether_the_pictures_are_the_published_ones(dataset):
+    data = replace(open_dataset(dataset, 4), benchmark="KITTI2015")
+    summary = Summary(row=Bicubic(4).row, device="numpy", psnr_avg=24.383)
+    assert "bicubic 24.38 dB avg as published (24.38): these numbers compare with the papers'" in headlines(
+        [summary], data
+    )
+    other = replace(summary, psnr_avg=24.41)
+    assert "bicubic is 24.41 dB avg where 24.38 is published: other pictures, or another LR" in headlines([other], data)
+    assert len(headlines([other], replace(data, benchmark=None))) == 2
