@@ -35,11 +35,11 @@ def export(model: ZooModel, network: nn.Module, spec: ModelSpec, out: Path) -> f
         StereosrError: if the graph cannot be made or differs from torch by more than ``model.tolerance``.
     """
     network = network.eval()
-    graph = _trace(network, model)
-    graph = _share_weights(onnxslim.slim(graph))
+    traced = _trace(network, model)
+    graph = _share_weights(onnxslim.slim(traced))
     if any(node.domain == attention.DOMAIN for node in graph.graph.node):
         graph.functions.append(attention.in_plain_operators())
-    del graph.graph.value_info[:]  # onnxslim infers wrong shapes for transposed convolutions, and nobody needs them
+    _take_shapes(graph.graph, traced.graph)
     graph.producer_name = "stereosr"
     graph.producer_version = ""
     del graph.metadata_props[:]
@@ -92,6 +92,14 @@ def _share_weights(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Weights that were folded for the left view and once more for the right one become one again."""
     result = DeduplicateInitializersPass(size_limit=sys.maxsize)(ir.from_proto(graph))
     return ir.to_proto(result.model)
+
+
+def _take_shapes(graph: onnx.GraphProto, traced: onnx.GraphProto) -> None:
+    """Shapes as torch knows them: onnxslim infers wrong ones for transposed convolutions, and without any onnxruntime
+    takes ten times as long to load."""
+    values = {name for node in graph.node for name in node.output}
+    del graph.value_info[:]
+    graph.value_info.extend(known for known in traced.value_info if known.name in values)
 
 
 def _trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
