@@ -8,14 +8,10 @@ what share of the time each operator takes. Writes OUT.json and OUT.png.
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +19,7 @@ import numpy as np
 import onnxruntime
 
 from stereosr_engines.library import find_model
+from stereosr_engines.timing import default_threads, machine, seconds
 
 SIZES = ["90x160", "180x320", "270x480", "360x640", "540x960", "720x1280", "1080x1920"]
 
@@ -38,9 +35,7 @@ def measure(size: str, threads: int) -> dict[str, Any]:
     loaded = _peak_mb()
     session.run(None, feeds)
     peak = _peak_mb() - loaded
-    started = time.perf_counter()
-    session.run(None, feeds)
-    seconds = time.perf_counter() - started
+    took = seconds(lambda: session.run(None, feeds))
     del session
     with tempfile.TemporaryDirectory() as folder:
         session = _session(threads, f"{folder}/profile")
@@ -51,7 +46,7 @@ def measure(size: str, threads: int) -> dict[str, Any]:
         if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
             busy[event["args"]["op_name"]] += event["dur"]
     shares = {name: round(t / busy.total(), 3) for name, t in busy.most_common(8)}
-    return {"seconds": round(seconds, 3), "memory_mb": round(peak), "model_mb": round(loaded - before), "share": shares}
+    return {"seconds": round(took, 3), "memory_mb": round(peak), "model_mb": round(loaded - before), "share": shares}
 
 
 def _session(threads: int, profile: str | None) -> onnxruntime.InferenceSession:
@@ -93,7 +88,7 @@ def plot(rows: dict[str, dict[str, Any]], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--sizes", nargs="+", default=SIZES)
     parser.add_argument("--one", help="measure one size and print it; what the other processes do")
     parser.add_argument("-o", "--out", type=Path)
@@ -108,8 +103,7 @@ def main() -> None:
         sys.stdout.write(f"{size}: {rows[size]}\n")
         sys.stdout.flush()
     report = {
-        "machine": f"{platform.machine()}, {chosen.threads} threads",
-        "versions": {name: version(name) for name in ("onnxruntime", "numpy")},
+        "machine": machine() | {"threads": chosen.threads},
         "sizes": rows,
         "time_grows_by_the_power_of_the_area": exponents(rows, "seconds"),
         "memory_grows_by_the_power_of_the_area": exponents(rows, "memory_mb"),

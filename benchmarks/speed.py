@@ -8,13 +8,9 @@ to plain eager PyTorch. The yardstick of the machine, a 2048-cube fp32 matrix pr
 
 import argparse
 import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +23,7 @@ from plain_nafssr import Plain
 from torch.utils.flop_counter import FlopCounterMode
 
 from stereosr_engines.library import find_model
+from stereosr_engines.timing import default_threads, in_turn, machine, run_command
 from stereosr_export.checkpoints import load_network, own_weights
 from stereosr_export.zoo import find
 
@@ -34,15 +31,8 @@ CUBE = 2048
 
 
 def median_times(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    for call in calls.values():  # warm-up; compilation happens here
-        call()
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in times.items()}
+    times = list(in_turn(calls, rounds))
+    return {name: statistics.median(row[name] for row in times) for name in calls}
 
 
 def rows(height: int, width: int, threads: int) -> tuple[dict[str, Callable[[], object]], float, float]:
@@ -79,37 +69,24 @@ def rows(height: int, width: int, threads: int) -> tuple[dict[str, Callable[[], 
 def first_picture(height: int, width: int, rounds: int) -> float:
     """Seconds from the start of the process to the written file, median."""
     rng = np.random.default_rng(0)
-    times = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("left", "right"):
-            cv2.imwrite(f"{folder}/{name}.png", rng.integers(0, 256, (height, width, 3), np.uint8))
-        command = [
-            sys.executable,
-            "-m",
-            "stereosr_cli",
-            "upscale",
-            f"{folder}/left.png",
-            f"{folder}/right.png",
-            "--overwrite",
-        ]
-        for _ in range(rounds):
-            started = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True)
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
+        views = [f"{folder}/{name}.png" for name in ("left", "right")]
+        for view in views:
+            cv2.imwrite(view, rng.integers(0, 256, (height, width, 3), np.uint8))
+        command = [sys.executable, "-m", "stereosr_cli", "upscale", *views, "--overwrite"]
+        return statistics.median(run_command(command)[0] for _ in range(rounds))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--sizes", nargs="+", default=["94x310", "270x480"])
     parser.add_argument("-o", "--out", type=Path)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     report: dict[str, object] = {
-        "machine": f"{platform.machine()}, {chosen.threads} threads",
-        "versions": {name: version(name) for name in ("torch", "onnxruntime", "numpy")},
+        "machine": machine() | {"torch": version("torch"), "threads": chosen.threads},
         "rounds": chosen.rounds,
         "sizes": {},
     }
