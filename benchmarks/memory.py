@@ -74,7 +74,7 @@ def worker(kind: str, height: int, width: int, folder: Path) -> dict[str, object
     before = peak()
     sources = (folder / "left.png", folder / "right.png")
     item = Item("pair", sources, (folder / "left_x2.png", folder / "right_x2.png"))
-    budget = None if kind.startswith("large") else 2**30
+    budget = None if kind.startswith("large") else 2**28
     settings = Settings(model="", max_memory=budget, overwrite=True)
     backend: Backend = model if kind.endswith("real") else StandIn(model)
     (result,) = run([item], backend, settings, None)
@@ -125,7 +125,7 @@ def plot(rows: list[dict[str, object]], path: Path) -> None:
             ("beside_pictures_and_canvases", "less pictures and canvases", "s--"),
         ):
             axes.plot([r["height"] for r in mine], [r[key] / MIB for r in mine], style, label=f"{name}: {label}")  # type: ignore[operator]
-    axes.set(xlabel="LR rows, at 320 columns, x2, --max-memory 1G", ylabel="MiB", ylim=(0, None))
+    axes.set(xlabel="LR rows, at 320 columns, x2, --max-memory 256M", ylabel="MiB", ylim=(0, None))
     axes.legend(fontsize=7)
     figure.savefig(path, dpi=100)
 
@@ -145,7 +145,7 @@ def main() -> None:
     rows = json.loads(chosen.out.read_text()) if chosen.out and chosen.out.exists() else []
     jobs: list[tuple[str, int, int]] = []
     if "model" in what:
-        jobs += [("model", *size) for size in ((45, 135), (94, 310), (200, 320), (45, 640), (100, 640), (45, 1280))]
+        jobs += [("model", *size) for size in ((45, 135), (94, 310), (200, 320), (45, 1280), (100, 1280), (45, 1920))]
     if "height" in what:
         jobs += [("height-stand-in", height, 320) for height in HEIGHTS]
         jobs += [("height-real", height, 320) for height in REAL_HEIGHTS]

@@ -26,8 +26,6 @@ from stereosr_engines.upscale import upscale_bands
 from stereosr_engines.video import convert, finished_frames, is_video, sample
 
 MANIFEST = "stereosr-manifest.jsonl"
-LARGEST_BUDGET = 4 * 2**30
-"""Bytes a band may take at most, however much memory is free: larger bands save next to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,7 +342,7 @@ def make_plan(size: tuple[int, int], seen: Examination, backend: Backend, settin
         down = 2 * backend.spec.halo if settings.overlap is None else settings.overlap
         rows, columns = (wanted or side for wanted, side in zip(settings.tile, size, strict=True))
         return TilePlan.of(height, width, (rows, columns), (down, overlap_side_by_side(backend.spec, disparity)))
-    budget = settings.max_memory or min(psutil.virtual_memory().available // 2, LARGEST_BUDGET)
+    budget = settings.max_memory or psutil.virtual_memory().available // 2
     return plan_for_memory(height, width, backend.spec, budget, disparity, settings.overlap)
 
 

@@ -56,13 +56,13 @@ def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:
 
 
 COMFORTABLE = 2 * 2**30
-"""Bytes for a tile where the width is split anyway: larger tiles would save next to nothing."""
+"""Bytes for a tile, unless one of full width needs more: larger tiles would save next to nothing."""
 
 
 def plan_for_memory(
     height: int, width: int, spec: ModelSpec, budget: int, disparity: int, overlap: int | None = None
 ) -> TilePlan:
-    """The fewest tiles whose working memory stays within ``budget`` bytes.
+    """Tiles whose working memory stays within ``budget`` bytes, and if possible within ``COMFORTABLE``.
 
     The estimate is ``spec.memory``: bytes a pixel, and bytes a pixel and column for the attention maps (H x W x W).
     Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap by the largest
@@ -79,9 +79,10 @@ def plan_for_memory(
         padded = max(columns, spec.min_tile[1])
         return least * (spec.memory[0] * padded + spec.memory[1] * padded * padded)
 
-    columns, limit = width, budget
-    while band(columns) > limit and columns > max(2 * across, 1):
-        columns, limit = max(columns // 2 + across, 1), min(budget, COMFORTABLE)
+    columns, limit = width, min(budget, COMFORTABLE)
+    if band(width) > budget:
+        while band(columns) > limit and columns > max(2 * across, 1):
+            columns = max(columns // 2 + across, 1)
     if band(columns) > budget:
         raise OutOfMemory(
             f"the smallest tile of {spec.title} ({columns}x{least}) needs {band(columns) / 2**30:.1f} GiB, "

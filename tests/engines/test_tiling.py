@@ -113,6 +113,13 @@ def test_a_plan_never_takes_more_than_its_budget(height, width, budget):
     assert rows * columns * (spec.memory[0] + spec.memory[1] * columns) <= budget
 
 
+def test_full_width_may_take_all_of_the_budget_but_no_band_more_than_is_comfortable():
+    backend = FakeBackend(min_tile=(10, 10), memory=(0, 2**20))  # W x W alone: 1 MiB a pixel and column
+    assert plan_for_memory(4000, 32, backend.spec, 2**34, disparity=0).tile == (10, 32)
+    assert plan_for_memory(4000, 32, backend.spec, 2**33, disparity=0).tile[1] < 32
+    assert plan_for_memory(4000, 8, backend.spec, 2**40, disparity=0).tile == (20, 8)
+
+
 def test_out_of_memory_says_what_it_needs():
     with pytest.raises(OutOfMemory, match=r"needs .* GiB.*--max-memory"):
         plan_for_memory(1000, 100_000, FakeBackend().spec, budget=1000, disparity=64)
