@@ -1,14 +1,29 @@
 """What every model of the zoo keeps, whatever the network inside."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from golden import with_golden_weights
 from stereosr_engines.errors import UsageError
+from stereosr_engines.spec import read_spec
+from stereosr_export.to_onnx import export, spec_of
 from stereosr_export.zoo import ZooModel, find, zoo
 
 EVERY = [pytest.param(model, scale, id=f"{name}-x{scale}") for name, model in zoo().items() for scale in model.scales]
 FAST = [p for p in EVERY if p.id.split("-x")[0] not in ("nafssr-b", "nafssr-l")]  # which are nafssr-t, only larger
+
+FAMILIES = {model.family: name for name, model in reversed(zoo().items())}.values()
+"""The first model of each."""
+
+LARGER = ("nafssr-s", "nafssr-b", "nafssr-l")
+SAME_BUT_IN_TRAINING = ("passrnet-sr-loss", "passrnet-photometric", "passrnet-photometric-smoothness")
+EXPORTED = [
+    pytest.param(model, marks=[] if name in FAMILIES else pytest.mark.slow, id=name)
+    for name, model in zoo().items()
+    if name not in (*LARGER, *SAME_BUT_IN_TRAINING)
+]
 
 
 @pytest.mark.parametrize(("model", "scale"), EVERY)
@@ -32,6 +47,17 @@ def test_pairs_of_a_batch_are_independent_and_runs_repeat(model: ZooModel, scale
         assert torch.equal(together[view], again[view])
         torch.testing.assert_close(together[view], torch.cat([a[view] for a in alone]), atol=1e-5, rtol=1e-4)
     assert not torch.equal(*together)
+
+
+@pytest.mark.parametrize("model", EXPORTED)
+def test_onnxruntime_equals_torch_at_any_size(model: ZooModel, tmp_path: Path) -> None:
+    """``export`` proves it at sizes and batches other than the traced ones; the smallest scale stands for all."""
+    scale = model.scales[0]
+    network = with_golden_weights(model.create(scale))
+    path = tmp_path / "a.onnx"
+    assert export(model, network, spec_of(model, network, scale, "", ""), path) <= model.tolerance
+    spec = read_spec(path)
+    assert (spec.name, spec.scale, spec.halo, spec.memory) == (model.name, scale, model.halo, model.memory)
 
 
 @pytest.mark.parametrize("model", zoo().values(), ids=zoo())
