@@ -9,8 +9,8 @@ from torch.nn import functional as F
 from golden import read_golden, relative_error, with_golden_weights
 from stereosr_export.layers import parallax as parallax_module
 from stereosr_export.layers.parallax import Parallax, attention, clean_mask, valid_mask, warp
-from stereosr_export.models.passrnet import PASSRnet
-from stereosr_export.training.losses import cycle, objective, parallax_loss, photometric, smoothness
+from stereosr_export.models.passrnet import PAM, PASSRnet
+from stereosr_export.training.losses import PARALLAX_LOSSES, cycle, objective, parallax_loss, photometric, smoothness
 from stereosr_export.zoo import find
 
 GOLDENS = [(4, "passrnet_x4_30x90"), (2, "passrnet_x2_40x120")]
@@ -142,6 +142,37 @@ def test_attention_peaks_at_the_disparity_and_masks_what_the_other_view_does_not
     mask = valid_mask(to_right)
     assert mask.shape == (1, 1, 6, width)
     assert set(mask.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_attention_trained_by_its_losses_peaks_at_the_disparity() -> None:
+    """No disparity is ever told: the losses of section 3.3 alone teach PAM to find it, in textures it has not seen."""
+    torch.manual_seed(0)
+    extractor = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False).requires_grad_(False)
+    extractor.weight.normal_(0, 2 / 27**0.5)
+    pam = PAM(transition=True)
+    optimizer = torch.optim.Adam(pam.parameters(), lr=1e-3)
+
+    def pair(disparity: int) -> tuple[Tensor, Tensor]:
+        texture = F.avg_pool2d(torch.rand(2, 3, 10, 54), 3, 1)
+        texture = (texture - texture.mean()) / texture.std() / 4 + 0.5
+        return texture[..., :40], texture[..., disparity : disparity + 40]
+
+    def attend(left: Tensor, right: Tensor) -> Parallax:
+        return pam(*(F.leaky_relu(extractor(view - 0.5), 0.1) for view in (left, right)))[1]
+
+    def found(disparity: int) -> float:
+        with torch.no_grad():
+            peaks = attend(*pair(disparity)).to_reference.argmax(-1)
+        seen = torch.arange(disparity, 40)
+        return float((peaks[..., disparity:] == seen - disparity).float().mean())
+
+    assert found(5) < 0.2
+    for disparity in torch.randint(0, 9, (150,)).tolist():
+        left, right = pair(disparity)
+        optimizer.zero_grad()
+        parallax_loss(left, right, attend(left, right), tuple(PARALLAX_LOSSES)).backward()
+        optimizer.step()
+    assert min(found(disparity) for disparity in (0, 2, 5, 8)) > 0.9  # measured: 0.98
 
 
 def shifted(disparity: int, rows: int, width: int) -> Tensor:
