@@ -4,9 +4,9 @@ A stereo pair allows fewer flips than a single picture: a horizontal flip exchan
 not, and a rotation by 90 degrees would break the epipolar lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import permutations, product
 
 import numpy as np
 
@@ -32,21 +32,37 @@ class Flip:
 
 
 FLIPS = tuple(Flip(h, v) for h, v in product((False, True), repeat=2))
+COLOURS = tuple(permutations(range(3)))
+"""Orders of red, green and blue; their own is the first."""
 
 
 class SelfEnsemble:
-    """The mean of a backend's outputs over the four flips of its input."""
+    """The mean of a backend's outputs over the four flips of its input.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: what is asked each time.
+        colours: over the six orders of the colours too, for networks trained with shuffled colours.
+    """
+
+    def __init__(self, backend: Backend, colours: bool = False) -> None:
         self._backend = backend
-        self.spec: ModelSpec = backend.spec
+        self._colours = COLOURS if colours else COLOURS[:1]
+        self.spec: ModelSpec = _with_sums(backend.spec)
         self.device = backend.device
 
     def infer(self, pair: StereoPair) -> StereoPair:
-        return _mean([flip(self._backend.infer(flip(pair))) for flip in FLIPS])
+        def output(flip: Flip, order: tuple[int, ...]) -> StereoPair:
+            return flip(recolour(self._backend.infer(recolour(flip(pair), order)), tuple(np.argsort(order))))
+
+        return _mean(output(flip, order) for flip, order in product(FLIPS, self._colours))
 
     def close(self) -> None:
         self._backend.close()
+
+
+def recolour(pair: StereoPair, order: tuple[int, ...]) -> StereoPair:
+    """The pair with its channels in this order; ``np.argsort(order)`` is the inverse."""
+    return StereoPair(pair.left[..., order], pair.right[..., order])
 
 
 class ModelEnsemble:
@@ -67,7 +83,7 @@ class ModelEnsemble:
         self.device = " + ".join(dict.fromkeys(b.device for b in backends))
 
     def infer(self, pair: StereoPair) -> StereoPair:
-        return _mean([b.infer(pair) for b in self._backends])
+        return _mean(b.infer(pair) for b in self._backends)
 
     def close(self) -> None:
         for backend in self._backends:
@@ -82,11 +98,28 @@ def _common_spec(specs: Sequence[ModelSpec]) -> ModelSpec:
         min_tile=(max(s.min_tile[0] for s in specs), max(s.min_tile[1] for s in specs)),
         multiple_of=int(np.lcm.reduce([s.multiple_of for s in specs])),
         halo=max(s.halo for s in specs),
-        memory=(sum(s.memory[0] for s in specs), sum(s.memory[1] for s in specs)),  # each keeps what it once took
+        memory=(  # each model keeps what it once took
+            sum(s.memory[0] for s in specs) + _sums(specs[0]),
+            sum(s.memory[1] for s in specs),
+        ),
         scores={},
     )
 
 
-def _mean(pairs: Sequence[StereoPair]) -> StereoPair:
-    left, right = (np.mean(np.stack(views), axis=0) for views in zip(*((p.left, p.right) for p in pairs), strict=True))
-    return StereoPair(left, right)
+def _with_sums(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, memory=(spec.memory[0] + _sums(spec), spec.memory[1]))
+
+
+def _sums(spec: ModelSpec) -> int:
+    """Bytes an LR pixel for the sum of the outputs, and for one output beside it: two views, three floats each."""
+    return 2 * 2 * 3 * 4 * spec.scale**2
+
+
+def _mean(pairs: Iterable[StereoPair]) -> StereoPair:
+    """One at a time: 24 outputs at once would take more memory than the network."""
+    members = iter(pairs)
+    first = next(members)
+    left, right, count = first.left, first.right, 1
+    for pair in members:
+        left, right, count = left + pair.left, right + pair.right, count + 1
+    return StereoPair(left / np.float32(count), right / np.float32(count))

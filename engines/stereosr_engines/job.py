@@ -54,7 +54,7 @@ class Settings:
     """
 
     model: str
-    ensemble: bool = False
+    ensemble: int = 0
     swap: bool = False
     rectify: bool = False
     overwrite: bool = False

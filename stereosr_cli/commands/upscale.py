@@ -46,7 +46,10 @@ if TYPE_CHECKING:
 @options.backend
 @click.option("--precision", type=click.Choice(["auto", "fp16", "fp32"]), default="auto", help="Of the model file.")
 @click.option(
-    "-x", "--ensemble", is_flag=True, help="Self-ensemble: the mean over four flips; slower, a little better."
+    "-x",
+    "--ensemble",
+    count=True,
+    help="Self-ensemble: the mean over four flips; slower, a little better. -xx: over the orders of the colours too.",
 )
 @options.threads
 @click.option(
@@ -86,7 +89,7 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
         return 0
     backend: Backend = ModelEnsemble(opened) if len(opened) > 1 else opened[0]
     if chosen["ensemble"]:
-        backend = SelfEnsemble(backend)
+        backend = SelfEnsemble(backend, colours=chosen["ensemble"] > 1)
     try:
         return _run(
             inputs, backend, _settings(chosen, model_key), chosen, resume=chosen["resume"] or _is_folder(paths, chosen)
