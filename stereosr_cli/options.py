@@ -53,3 +53,13 @@ backend = click.option(
 )
 scale = click.option("-s", "--scale", type=int, help="How many times larger: 2 or 4.  [default: 4]")
 threads = click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.  [default: all cores]")
+target = click.option(
+    "--for",
+    "target",
+    multiple=True,
+    metavar="SM",
+    help="Compute capability of the card, as sm89; may be given again.  [default: the GPU here]",
+)
+engine_size = click.option(
+    "--size", type=Tile(), metavar="HxW", help="A fixed tile in LR pixels.  [default: any size up to 540x960]"
+)

@@ -8,6 +8,29 @@ if TYPE_CHECKING:
     from stereosr_engines.job import Item
 
 
+class BuildProgress:
+    """The phases of an engine's build: a bar for the one at work."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+        self._task = self._bar.add_task("")
+
+    def step(self, phase: str, done: int, total: int) -> None:
+        self._bar.update(self._task, description=phase, completed=done, total=total)
+
+    def __enter__(self) -> "BuildProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
 class Progress:
     """Counts in pairs; the pair at work counts by its tiles, a video by its frames."""
 

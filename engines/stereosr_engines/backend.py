@@ -5,13 +5,16 @@ A backend is one file in ``backends/`` with a ``KIND``; it is found, never liste
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 from stereosr_engines.errors import BackendUnavailable, UsageError
+from stereosr_engines.gpu import driver
 from stereosr_engines.spec import ModelSpec
 from stereosr_engines.types import StereoPair
 
@@ -40,24 +43,62 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """``threads``: of the CPU, None for all cores. ``gpu``: index of the card."""
+    """``threads``: of the CPU, None for all cores. ``gpu``: number of the card. ``say``: is told what people should
+    know."""
 
     threads: int | None = None
     gpu: int = 0
+    say: Callable[[str], None] = lambda _line: None
 
 
 @dataclass(frozen=True, slots=True)
 class BackendKind:
     """One way to run models.
 
-    ``rank`` orders the kinds for ``auto``, the smallest first. ``missing()`` is None where the kind works on this
-    machine, else one line that says why not and what to install. ``open(path, options)`` opens a model file.
+    Attributes:
+        rank: orders the kinds for ``auto``, the smallest first.
+        distribution: the package, as pip names it, that it stands on.
+        missing: None where the kind works on this machine, else one line that says why not and what to install.
+        open: opens a model file.
+        on_gpu: it needs an NVIDIA card, and takes an fp16 file where there is one.
+        reads: suffixes of the files that it opens.
     """
 
     name: str
     rank: int
+    distribution: str
     missing: Callable[[], str | None]
     open: Callable[[Path, RunOptions], Backend]
+    on_gpu: bool = False
+    reads: tuple[str, ...] = (".onnx",)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those of the files that ``auto`` looks for, the preferred one first."""
+        return ("fp16", "fp32") if self.on_gpu else ("fp32",)
+
+    def state(self, suffix: str) -> "State":
+        """Whether the kind can open files of this suffix here, and whether people would expect it to."""
+        missing = self.missing() if suffix in self.reads else f"it opens {' and '.join(self.reads)} files, no {suffix}"
+        expected = installed(self.distribution) is not None or (self.on_gpu and driver() is not None)
+        return State(self.name, missing, expected)
+
+
+def installed(distribution: str) -> str | None:
+    """The version of a package that pip installed, None without it."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A kind as it is here. ``expected``: its library or the card that it is for is here, so it should work."""
+
+    name: str
+    missing: str | None
+    expected: bool
 
 
 @cache
@@ -72,39 +113,67 @@ def kinds() -> tuple[BackendKind, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kind to use, and one reason for each better one that was passed over."""
+    """The kind to use, and one reason for each better one that was expected to work and passed over."""
 
     name: str
     stepped_down: tuple[str, ...]
 
 
-def choose(requested: str, state: Sequence[tuple[str, str | None]]) -> Choice:
-    """Which backend to use. Pure: ``state`` is (name, why it is missing or None), the preferred first.
+def choose(requested: str, states: Sequence[State]) -> Choice:
+    """Which backend to use. Pure: the states are given, the preferred kind first.
 
     Raises:
         UsageError: for a name that does not exist.
         BackendUnavailable: if the one asked for, or all of them, cannot be used. Nothing falls back in silence.
     """
     if requested == "auto":
-        for position, (name, missing) in enumerate(state):
-            if missing is None:
-                return Choice(name, tuple(f"{n}: {why}" for n, why in state[:position]))
-        raise BackendUnavailable("no backend works here: " + "; ".join(f"{n}: {why}" for n, why in state))
-    reasons = dict(state)
-    if requested not in reasons:
-        raise UsageError(f"no backend named {requested!r}; there are auto, {', '.join(reasons)}")
-    why = reasons[requested]
-    if why is not None:
-        raise BackendUnavailable(f"backend {requested} cannot be used: {why}")
+        for position, state in enumerate(states):
+            if state.missing is None:
+                better = (s for s in states[:position] if s.expected)
+                return Choice(state.name, tuple(f"{s.name}: {s.missing}" for s in better))
+        raise BackendUnavailable("no backend works here: " + "; ".join(f"{s.name}: {s.missing}" for s in states))
+    asked = next((s for s in states if s.name == requested), None)
+    if asked is None:
+        raise UsageError(f"no backend named {requested!r}; there are auto, {', '.join(s.name for s in states)}")
+    if asked.missing is not None:
+        raise BackendUnavailable(f"backend {requested} cannot be used: {asked.missing}")
     return Choice(requested, ())
 
 
+def select(requested: str, suffix: str = ".onnx") -> tuple[BackendKind, Choice]:
+    """The kind of backend for files of this suffix: the one asked for, or with ``auto`` the best that works here.
+
+    Raises:
+        UsageError, BackendUnavailable: as ``choose``.
+    """
+    choice = choose(requested, [kind.state(suffix) for kind in kinds()])
+    return next(k for k in kinds() if k.name == choice.name), choice
+
+
 def open_backend(path: Path, requested: str = "auto", options: RunOptions | None = None) -> tuple[Backend, Choice]:
-    """Open a model file with the backend asked for, or the best one that works here.
+    """Open a model file. Tiles that fp16 spoils are done again in fp32.
 
     Raises:
         UsageError, BackendUnavailable: as ``choose``; also for a file that is not a model of ours.
     """
-    choice = choose(requested, [(kind.name, kind.missing()) for kind in kinds()])
-    kind = next(k for k in kinds() if k.name == choice.name)
-    return kind.open(path, options or RunOptions()), choice
+    from stereosr_engines.guard import Guarded
+
+    options = options or RunOptions()
+    kind, choice = select(requested, path.suffix)
+    backend = kind.open(path, options)
+    return (Guarded(backend, path, kind, options) if backend.spec.precision == "fp16" else backend), choice
+
+
+def infer_each(backend: Backend, pairs: Iterable[StereoPair]) -> Iterator[StereoPair]:
+    """``backend.infer`` for one pair after the other; where it can, the next one begins before the last is done."""
+    submit: Callable[[StereoPair], Callable[[], StereoPair]] | None = getattr(backend, "submit", None)
+    if submit is None:
+        yield from map(backend.infer, pairs)
+        return
+    under_way: deque[Callable[[], StereoPair]] = deque()
+    for pair in pairs:
+        under_way.append(submit(pair))
+        if len(under_way) == 2:
+            yield under_way.popleft()()
+    while under_way:
+        yield under_way.popleft()()

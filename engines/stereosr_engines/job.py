@@ -20,7 +20,7 @@ from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
 from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_picture
 from stereosr_engines.layouts import Layout, read_stereo, split_halves, write_stereo
 from stereosr_engines.rectify import apply, correction, match, rectify
-from stereosr_engines.tiling import TilePlan, overlap_side_by_side, plan_for_memory
+from stereosr_engines.tiling import TilePlan, limited, overlap_side_by_side, plan_for_memory
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale_bands
 from stereosr_engines.video import convert, finished_frames, is_video, sample
@@ -341,7 +341,8 @@ def make_plan(size: tuple[int, int], seen: Examination, backend: Backend, settin
     if settings.tile is not None:
         down = 2 * backend.spec.halo if settings.overlap is None else settings.overlap
         rows, columns = (wanted or side for wanted, side in zip(settings.tile, size, strict=True))
-        return TilePlan.of(height, width, (rows, columns), (down, overlap_side_by_side(backend.spec, disparity)))
+        tile = limited(backend.spec, rows, columns)
+        return TilePlan.of(height, width, tile, (down, overlap_side_by_side(backend.spec, disparity)))
     budget = settings.max_memory or psutil.virtual_memory().available // 2
     return plan_for_memory(height, width, backend.spec, budget, disparity, settings.overlap)
 

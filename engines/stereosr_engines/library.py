@@ -1,8 +1,11 @@
 """The model files at hand: those in the wheel, and any file by its path."""
 
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from stereosr_engines.enginefile import SUFFIX, EngineFile, read_engine
 from stereosr_engines.errors import UsageError
 from stereosr_engines.spec import ModelSpec, read_spec
 
@@ -34,28 +37,56 @@ def installed() -> dict[Path, ModelSpec]:
     return {path: read_spec(path) for path in paths}
 
 
-def find_model(name: str, scale: int | None = None, precision: str = "fp32") -> Path:
-    """The file of a model given by name (with its scale, 4 if None) or by path.
+def engines() -> dict[Path, EngineFile | str]:
+    """Every TensorRT engine of the user's cache; in place of one that cannot be used, why."""
+    found: dict[Path, EngineFile | str] = {}
+    for path in sorted(home().glob(f"*{SUFFIX}")):
+        try:
+            found[path] = read_engine(path)
+        except UsageError as error:
+            found[path] = str(error)
+    return found
+
+
+def single_of(path: Path, spec: ModelSpec) -> Path | None:
+    """The fp32 file that an fp16 one, or an engine of it, was made from: beside it, in the cache or in the wheel."""
+    for folder in dict.fromkeys((path.parent, home(), BUNDLED)):
+        for candidate in sorted(folder.glob("*.onnx")):
+            if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.single:
+                return candidate
+    return None
+
+
+def spec_of_file(path: Path) -> ModelSpec:
+    """What an ONNX or engine file says about itself. Raises UsageError for any other file."""
+    return read_engine(path).spec if path.suffix == SUFFIX else read_spec(path)
+
+
+def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = ("fp32",)) -> Path:
+    """The file of a model given by name (with its scale, 4 if None) or by path; of the first precision there is.
 
     Raises:
-        UsageError: if there is none; the message lists what there is, or says which scale a given file has.
+        UsageError: if there is none; the message lists what there is, or says what a given file has.
     """
-    if name.endswith(".onnx") or os.sep in name:
+    if name.endswith((".onnx", SUFFIX)) or os.sep in name:
         path = Path(name)
-        spec = read_spec(path)
+        spec = spec_of_file(path)
         if scale not in (None, spec.scale):
             raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")
         return path
     wanted = scale or 4
     have = installed()
-    for path, spec in have.items():
-        if (spec.name, spec.scale, spec.precision) == (name, wanted, precision):
-            return path
-    scales = sorted({s.scale for s in have.values() if s.name == name and s.precision == precision})
+    for precision in precisions:
+        for path, spec in have.items():
+            if (spec.name, spec.scale, spec.precision) == (name, wanted, precision):
+                return path
+    scales = sorted({s.scale for s in have.values() if s.name == name and s.precision in precisions})
     if scales:
         some = " and ".join(f"x{s}" for s in scales)
         raise UsageError(f"no x{wanted} engine of {name}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
     names = ", ".join(sorted({f"{s.title} {s.precision}" for s in have.values()})) or "none"
+    half = " --fp16" if precisions == ("fp16",) else ""
     raise UsageError(
-        f"no {precision} engine of {name} x{wanted} here (there are: {names}): pass a file, or run 'stereosr export'"
+        f"no {' or '.join(precisions)} engine of {name} x{wanted} here (there are: {names}): pass a file, or run "
+        f"'stereosr export{half}'"
     )

@@ -23,6 +23,7 @@ class ModelSpec:
     Attributes:
         precision: of weights and activations inside the graph, ``fp32`` or ``fp16``.
         min_tile: smallest rows and columns the graph takes; smaller pictures are mirrored on and cropped back.
+        max_tile: largest rows and columns, of an engine; None where there is no limit.
         multiple_of: rows and columns must be multiples of this.
         halo: LR rows and columns that a tile needs beside itself, to agree with the whole picture.
         memory: working memory in bytes an LR pixel of both views, and in bytes a pixel and column (attention maps).
@@ -48,6 +49,7 @@ class ModelSpec:
     gmacs: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
     single: str = ""
+    max_tile: tuple[int, int] | None = None
 
     @property
     def title(self) -> str:

@@ -79,8 +79,8 @@ def plan_for_memory(
         padded = max(columns, spec.min_tile[1])
         return least * (spec.memory[0] * padded + spec.memory[1] * padded * padded)
 
-    columns, limit = width, min(budget, COMFORTABLE)
-    if band(width) > budget:
+    columns, limit = limited(spec, height, width)[1], min(budget, COMFORTABLE)
+    if band(columns) > budget:
         while band(columns) > limit and columns > max(2 * across, 1):
             columns = max(columns // 2 + across, 1)
     if band(columns) > budget:
@@ -89,7 +89,7 @@ def plan_for_memory(
             f"{budget / 2**30:.1f} GiB may be used: free memory, raise --max-memory or lower --max-disparity"
         )
     rows = max(least, least * limit // band(columns))
-    return TilePlan.of(height, width, (rows, columns), (down, across))
+    return TilePlan.of(height, width, limited(spec, rows, columns), (down, across))
 
 
 def overlap_side_by_side(spec: ModelSpec, disparity: int) -> int:
@@ -99,6 +99,12 @@ def overlap_side_by_side(spec: ModelSpec, disparity: int) -> int:
     """
     reach = max(disparity, spec.halo, spec.mean_window[1] // 2 if spec.mean_window else 0)
     return -(-reach * 8 // 3)
+
+
+def limited(spec: ModelSpec, rows: int, columns: int) -> tuple[int, int]:
+    """A tile of this size, or of what the engine takes at most."""
+    most = spec.max_tile or (rows, columns)
+    return min(rows, most[0]), min(columns, most[1])
 
 
 def crossfade(pieces: Iterable[tuple[int, Image]], axis: int) -> Iterator[Image]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from stereosr_engines.backend import Backend
+from stereosr_engines.backend import Backend, infer_each
 from stereosr_engines.errors import OutOfMemory, StereosrError
 from stereosr_engines.spec import ModelSpec
 from stereosr_engines.tiling import TilePlan, crossfade
@@ -52,33 +52,42 @@ def upscale_bands(
 
 def _bands(pair: StereoPair, backend: Backend, plan: TilePlan, on_tile: Callable[[], None]) -> Iterator[StereoPair]:
     scale = backend.spec.scale
+    windows = [plan.window(top, left) for top in plan.tops for left in plan.lefts]
+    results = infer_each(backend, (_fitting(pair.crop(window), backend.spec) for window in windows))
 
-    def tile(top: int, left: int) -> Image:
-        result = infer_any_size(pair.crop(plan.window(top, left)), backend)
+    def tile() -> Image:
+        result = next(results).crop(Window(0, 0, *plan.tile).scaled(scale))
         on_tile()
         views = np.stack([result.left, result.right])
         if not np.isfinite(views).all():
             raise StereosrError(
-                f"{backend.spec.title} gave non-finite values on {backend.device}: use --precision fp32"
+                f"{backend.spec.title} gave values that are not finite on {backend.device}: use another model"
             )
         return views
 
-    def band(top: int) -> Image:
-        columns = ((left * scale, tile(top, left)) for left in plan.lefts)
+    def band() -> Image:
+        columns = ((left * scale, tile()) for left in plan.lefts)
         return np.concatenate(list(crossfade(columns, axis=2)), axis=2)
 
-    for rows in crossfade(((top * scale, band(top)) for top in plan.tops), axis=1):
+    for rows in crossfade(((top * scale, band()) for top in plan.tops), axis=1):
         yield StereoPair(rows[0], rows[1])
 
 
 def infer_any_size(pair: StereoPair, backend: Backend) -> StereoPair:
     """``backend.infer`` for a tile of any size: mirrored on at right and bottom if the model wants more, cut back."""
-    rows, columns = _fitting_size(pair, backend.spec)
+    window = Window(0, 0, pair.height, pair.width)
+    return backend.infer(_fitting(pair, backend.spec)).crop(window.scaled(backend.spec.scale))
+
+
+def _fitting(pair: StereoPair, spec: ModelSpec) -> StereoPair:
+    """The pair, mirrored on at right and bottom to a size that the model takes."""
+    step = spec.multiple_of
+    rows, columns = max(pair.height, spec.min_tile[0]), max(pair.width, spec.min_tile[1])
+    rows, columns = -(-rows // step) * step, -(-columns // step) * step
     if (rows, columns) == (pair.height, pair.width):
-        return backend.infer(pair)
+        return pair
     pad = ((0, rows - pair.height), (0, columns - pair.width), (0, 0))
-    padded = StereoPair(np.pad(pair.left, pad, "symmetric"), np.pad(pair.right, pad, "symmetric"))
-    return backend.infer(padded).crop(Window(0, 0, pair.height, pair.width).scaled(backend.spec.scale))
+    return StereoPair(np.pad(pair.left, pad, "symmetric"), np.pad(pair.right, pad, "symmetric"))
 
 
 def halve(plan: TilePlan, spec: ModelSpec) -> TilePlan:
@@ -95,9 +104,3 @@ def halve(plan: TilePlan, spec: ModelSpec) -> TilePlan:
     raise OutOfMemory(
         f"a tile of {columns}x{rows} does not fit into memory: close other programs or use a smaller model"
     )
-
-
-def _fitting_size(pair: StereoPair, spec: ModelSpec) -> tuple[int, int]:
-    step = spec.multiple_of
-    rows, columns = max(pair.height, spec.min_tile[0]), max(pair.width, spec.min_tile[1])
-    return -(-rows // step) * step, -(-columns // step) * step

@@ -15,11 +15,11 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from stereosr_engines.backends.ort_cpu import to_nchw
 from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import StereosrError
 from stereosr_engines.images import read_picture, to_float, write_bytes
 from stereosr_engines.library import BUNDLED
+from stereosr_engines.onnxruntime_run import to_nchw
 from stereosr_engines.spec import METADATA_KEY, ModelSpec, read_spec
 from stereosr_engines.types import StereoPair
 
@@ -122,9 +122,12 @@ def to_half(single: onnx.ModelProto) -> onnx.ModelProto:
         nodes.append(helper.make_node("Cast", [f"{result}_fp16"], [result], to=TensorProto.FLOAT))
     used = {name for node in nodes for name in node.input}
     kept = [w for w in graph.initializer if w.name in used]
-    del graph.node[:], graph.initializer[:], graph.value_info[:]
+    del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
     graph.initializer.extend(kept)
+    for value in graph.value_info:
+        if value.name in half:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
     return model
 
 
@@ -209,7 +212,7 @@ def rounded(half: onnx.ModelProto) -> onnx.ModelProto:
             if name in values and node.op_type not in MOVES:
                 node.output[i] = f"{name}/exact"
                 round_to_half(f"{name}/exact", name)
-    del model.graph.node[:], model.graph.initializer[:]
+    del model.graph.node[:], model.graph.initializer[:], model.graph.value_info[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(weights)
     return model

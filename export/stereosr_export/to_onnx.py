@@ -35,11 +35,7 @@ def export(model: ZooModel, network: nn.Module, spec: ModelSpec, out: Path) -> f
         StereosrError: if the graph cannot be made or differs from torch by more than ``model.tolerance``.
     """
     network = network.eval()
-    traced = _trace(network, model)
-    graph = _share_weights(onnxslim.slim(traced))
-    if any(node.domain == attention.DOMAIN for node in graph.graph.node):
-        graph.functions.append(attention.in_plain_operators())
-    _take_shapes(graph.graph, traced.graph)
+    graph = trace(network, model)
     graph.producer_name = "stereosr"
     graph.producer_version = ""
     del graph.metadata_props[:]
@@ -86,6 +82,16 @@ def stamp_scores(path: Path, spec: ModelSpec, scores: dict[str, float]) -> None:
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(graph.SerializeToString())
     partial.replace(path)
+
+
+def trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
+    """The network's graph, simplified; without a specification, and not yet compared with the network."""
+    traced = _trace(network, model)
+    graph = _share_weights(onnxslim.slim(traced))
+    if any(node.domain == attention.DOMAIN for node in graph.graph.node):
+        graph.functions.append(attention.in_plain_operators())
+    _take_shapes(graph.graph, traced.graph)
+    return graph
 
 
 def _share_weights(graph: onnx.ModelProto) -> onnx.ModelProto:

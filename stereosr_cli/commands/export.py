@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 )
 @click.option("--trained-on", default="", help="What the weights were trained on, for the file's specification.")
 @click.option("--license", "license_", default="", help="Terms of the weights, for the file's specification.")
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["onnx", "tensorrt"]),
+    default="onnx",
+    show_default=True,
+    help="tensorrt: also build an engine, of the fp16 form with --fp16.",
+)
+@options.target
+@options.engine_size
 @click.option("--fp16", is_flag=True, help="Also write the half-precision form, _fp16 in its name, for GPUs.")
 @click.option(
     "-o",
@@ -41,6 +51,9 @@ def command(
     channel_order: "ChannelOrder",
     trained_on: str,
     license_: str,
+    file_format: str,
+    target: tuple[str, ...],
+    size: tuple[int, int] | None,
     fp16: bool,
     out: Path | None,
     overwrite: bool,
@@ -50,9 +63,12 @@ def command(
     Without MODEL, model and scale are seen from the weights; without weights too, it is nafssr-t. Our own weights are
     exported at every scale unless -s says which.
     """
+    from stereosr_cli.engine import build_engine, flavour
     from stereosr_cli.extras import need
+    from stereosr_engines.enginefile import SUFFIX
     from stereosr_engines.errors import UsageError
     from stereosr_engines.library import DEFAULT_MODEL, file_name, half_of, home
+    from stereosr_engines.tensorrt_build import load
 
     need("torch", "onnx", "onnxscript", "onnxruntime", extra="export,cpu")
     from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance
@@ -60,6 +76,8 @@ def command(
     from stereosr_export.to_onnx import export, spec_of
     from stereosr_export.zoo import find
 
+    if file_format == "tensorrt":
+        load(flavour(target))  # said before the minutes that the rest takes
     if weights is None:
         zoo_model = find(model or DEFAULT_MODEL)
         sources = {s: own_weights(zoo_model, s) for s in ([scale] if scale else zoo_model.scales)}
@@ -85,3 +103,6 @@ def command(
         if fp16:
             report = export_half(targets[s], half_of(targets[s]))
             click.echo(f"{half_of(targets[s])}: {report}", err=True)
+        if file_format == "tensorrt":
+            onnx = half_of(targets[s]) if fp16 else targets[s]
+            build_engine(onnx, target, size, None, onnx.with_suffix(SUFFIX) if out else None, overwrite)

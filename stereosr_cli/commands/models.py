@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -12,13 +13,17 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a model on stdout.")
 def command(as_json: bool) -> None:
     """List the engines at hand, and the zoo that they are exported from (this needs stereosr[train])."""
+    from stereosr_engines.library import engines as built_engines
     from stereosr_engines.library import installed
 
-    have = installed()
+    have, built = installed(), built_engines()
     with_zoo = importlib.util.find_spec("torch") is not None
     if as_json:
         for path, spec in have.items():
             click.echo(json.dumps(json.loads(spec.to_json()) | {"file": str(path), "bytes": path.stat().st_size}))
+        for path, engine in built.items():
+            facts = {"problem": engine} if isinstance(engine, str) else asdict(engine.spec) | asdict(engine.identity)
+            click.echo(json.dumps(facts | {"file": str(path), "bytes": path.stat().st_size}))
         for row in _zoo() if with_zoo else ():
             click.echo(json.dumps(row))
         return
@@ -33,6 +38,18 @@ def command(as_json: bool) -> None:
         engines.add_row(spec.name, f"x{spec.scale}", spec.precision, parameters, size, scores, spec.license, path.name)
     console = Console()
     console.print(engines)
+    if built:
+        table = Table("TensorRT engine", "precision", "cards", "pictures", "built by", "size", "file", box=None)
+        for path, engine in built.items():
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            if isinstance(engine, str):
+                table.add_row("damaged: it will be built again", "", "", "", "", size, path.name)
+                continue
+            it = engine.identity
+            cards, by = it.gpu or ", ".join(it.targets), f"{it.flavour} {it.version}"
+            table.add_row(engine.spec.title, engine.spec.precision, cards, str(it.profile), by, size, path.name)
+        console.print()
+        console.print(table)
     if not with_zoo:
         console.print('\nThe zoo is listed where torch is installed: pip install "stereosr\\[train]"')
         return

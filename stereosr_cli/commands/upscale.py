@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the input]"
 )
-@click.option("-n", "--model", multiple=True, help="Name or .onnx file; several are averaged.  [default: nafssr-t]")
+@click.option(
+    "-n", "--model", multiple=True, help="Name, .onnx or .engine file; several are averaged.  [default: nafssr-t]"
+)
 @click.option("-l", "--left", help="Folder or glob of the left views; needs -r and -o.")
 @click.option("-r", "--right", help="Folder or glob of the right views.")
 @options.layout
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     help="In LR pixels, if the width is split.  [default: as the pair shows]",
 )
 @options.backend
+@click.option("-g", "--gpu", type=click.IntRange(0), default=0, help="Number of the GPU.  [default: 0]")
 @click.option("--precision", type=click.Choice(["auto", "fp16", "fp32"]), default="auto", help="Of the model file.")
 @click.option(
     "-x",
@@ -101,18 +104,27 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
 def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], str]":
     import hashlib
 
-    from stereosr_engines.backend import RunOptions, open_backend
+    from stereosr_engines.backend import RunOptions, open_backend, select
+    from stereosr_engines.enginefile import SUFFIX
+    from stereosr_engines.errors import UsageError
     from stereosr_engines.library import DEFAULT_MODEL, find_model
 
-    precision = "fp32" if chosen["precision"] == "auto" else chosen["precision"]
-    files = [find_model(name, chosen["scale"], precision) for name in chosen["model"] or (DEFAULT_MODEL,)]
-    opened = []
-    for file in files:
-        backend, choice = open_backend(file, chosen["backend"], RunOptions(threads=chosen["threads"]))
+    def say(line: str) -> None:
+        if not chosen["quiet"]:
+            click.echo(line, err=True)
+
+    files, opened = [], []
+    for name in chosen["model"] or (DEFAULT_MODEL,):
+        kind, _ = select(chosen["backend"], SUFFIX if name.endswith(SUFFIX) else ".onnx")
+        asked = chosen["precision"]
+        file = find_model(name, chosen["scale"], kind.precisions if asked == "auto" else (asked,))
+        backend, choice = open_backend(file, chosen["backend"], RunOptions(chosen["threads"], chosen["gpu"], say))
+        if asked not in ("auto", backend.spec.precision):
+            raise UsageError(f"{file} is {backend.spec.precision}: leave --precision out, or pass another file")
+        files.append(file)
         opened.append(backend)
-    if not chosen["quiet"]:
-        for reason in choice.stepped_down:
-            click.echo(f"not used: {reason}", err=True)
+    if choice.stepped_down:
+        say(f"{choice.name} is used; not {'; not '.join(choice.stepped_down)}")
     return opened, " ".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in files)
 
 

@@ -1,0 +1,61 @@
+"""onnxruntime with CUDA: every NVIDIA card, nothing to build."""
+
+from pathlib import Path
+
+from stereosr_engines.backend import BackendKind, RunOptions, installed
+from stereosr_engines.gpu import driver
+from stereosr_engines.onnxruntime_run import CUDA, from_nchw, memory_error, open_session, to_nchw
+from stereosr_engines.spec import ModelSpec, read_spec
+from stereosr_engines.types import StereoPair
+
+
+class OrtCuda:
+    """A session on one card. fp32 files are computed in fp32: TF32 would round products to 11 bits."""
+
+    def __init__(self, path: Path, options: RunOptions) -> None:
+        import onnxruntime
+
+        onnxruntime.preload_dlls()  # of the wheels that onnxruntime-gpu[cuda,cudnn] brings
+        self.spec: ModelSpec = read_spec(path)
+        self._gpu = options.gpu
+        self._session = open_session(path, options, CUDA, {"device_id": options.gpu, "use_tf32": 0})
+        self.device = f"onnxruntime {CUDA}"
+
+    def infer(self, pair: StereoPair) -> StereoPair:
+        binding = self._session.io_binding()
+        try:
+            binding.bind_cpu_input("left", to_nchw(pair.left))
+            binding.bind_cpu_input("right", to_nchw(pair.right))
+            for name in ("left_sr", "right_sr"):
+                binding.bind_output(name, "cuda", self._gpu)
+            self._session.run_with_iobinding(binding)
+            left, right = binding.copy_outputs_to_cpu()
+        except Exception as error:
+            raise memory_error(error) or error from error
+        return StereoPair(from_nchw(left), from_nchw(right))
+
+    def close(self) -> None:
+        del self._session
+
+
+def _missing() -> str | None:
+    if installed("onnxruntime-gpu") is None:
+        swap = "pip uninstall onnxruntime, then " if installed("onnxruntime") else ""
+        return f'onnxruntime-gpu is not installed: {swap}pip install "stereosr[gpu]"'
+    if installed("onnxruntime") is not None:
+        return (
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: pip uninstall onnxruntime "
+            'onnxruntime-gpu, then pip install "stereosr[gpu]"'
+        )
+    if driver() is None:
+        return "no NVIDIA driver answers: install the driver of your card"
+    import onnxruntime
+
+    if CUDA not in onnxruntime.get_available_providers():
+        return 'the onnxruntime here has no CUDA: pip install --force-reinstall "stereosr[gpu]"'
+    return None
+
+
+KIND = BackendKind(
+    name="ort-cuda", rank=30, distribution="onnxruntime-gpu", missing=_missing, open=OrtCuda, on_gpu=True
+)

@@ -1,0 +1,55 @@
+"""The NVIDIA cards of this machine, as the driver itself tells; needs no library but the driver's own."""
+
+import ctypes
+import sys
+from dataclasses import dataclass
+from functools import cache
+
+CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
+"""CUdevice_attribute numbers (cuda.h)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """``capability`` as TensorRT names it: ``sm89``. ``memory`` in bytes."""
+
+    name: str
+    capability: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """``cuda``: the newest CUDA version that the driver serves, ``13.0``."""
+
+    cuda: str
+    gpus: tuple[Gpu, ...]
+
+
+@cache
+def driver() -> Driver | None:
+    """The driver and its cards; None where there is no driver or no card."""
+    try:
+        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return None
+    if library.cuInit(0):
+        return None
+    version, count = ctypes.c_int(), ctypes.c_int()
+    library.cuDriverGetVersion(ctypes.byref(version))
+    library.cuDeviceGetCount(ctypes.byref(count))
+    if not count.value:
+        return None
+    cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
+    return Driver(cuda, tuple(_gpu(library, index) for index in range(count.value)))
+
+
+def _gpu(library: ctypes.CDLL, index: int) -> Gpu:
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t()
+    library.cuDeviceGet(ctypes.byref(device), index)
+    library.cuDeviceGetName(name, len(name), device)
+    library.cuDeviceGetAttribute(ctypes.byref(major), CAPABILITY_MAJOR, device)
+    library.cuDeviceGetAttribute(ctypes.byref(minor), CAPABILITY_MINOR, device)
+    library.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+    return Gpu(name.value.decode(), f"sm{major.value}{minor.value}", memory.value)

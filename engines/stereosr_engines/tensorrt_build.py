@@ -1,0 +1,209 @@
+"""ONNX to TensorRT engine: one builder for ``tensorrt`` (10.12 to 11) and ``tensorrt_rtx``.
+
+Networks are strongly typed: precision is that of the ONNX file. ``tensorrt_rtx`` builds for any RTX card, without one
+in the machine; ``tensorrt`` builds by timing on the card at hand.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from stereosr_engines.enginefile import EngineFile, Identity, Profile, Size
+from stereosr_engines.errors import BackendUnavailable, StereosrError, UsageError
+from stereosr_engines.gpu import Gpu
+from stereosr_engines.images import write_bytes
+from stereosr_engines.library import home
+from stereosr_engines.spec import ModelSpec, read_spec
+
+TENSORRT, RTX = "tensorrt", "tensorrt_rtx"
+EXTRAS = {TENSORRT: "tensorrt", RTX: "rtx"}
+"""The modules that build and run engines, and the extra of this package that installs each."""
+
+BEST, MOST = (270, 480), (540, 960)
+"""Of the dynamic profile, in LR pixels: larger pictures come in tiles."""
+
+WORKSPACE = 4096
+"""MiB that a layer may use."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with a phase of the build, the steps done and all of its steps."""
+
+
+def profile_of(spec: ModelSpec, size: Size | None) -> Profile:
+    """A fixed tile of this size, or, without one, every size from the model's least to 540 x 960.
+
+    Raises:
+        UsageError: if the model takes no such size.
+    """
+    if size is None:
+        least: Size = (max(spec.min_tile[0], 8), max(spec.min_tile[1], 8))
+        return Profile(least, BEST, MOST)
+    if any(s < m or s % spec.multiple_of for s, m in zip(size, spec.min_tile, strict=True)):
+        least_size = "x".join(map(str, spec.min_tile))
+        raise UsageError(f"{spec.title} takes tiles of at least {least_size}, not {size[0]}x{size[1]}: pass --size")
+    return Profile(size, size, size)
+
+
+def identify(
+    onnx: Path,
+    flavour: str,
+    profile: Profile,
+    targets: tuple[str, ...],
+    gpu: Gpu | None = None,
+    workspace: int = WORKSPACE,
+) -> Identity:
+    """What the engine of this file would be. ``targets`` are compute capabilities; empty for the card given.
+
+    Raises:
+        BackendUnavailable: if the flavour is not installed.
+        UsageError: for targets that it does not have.
+    """
+    trt = load(flavour)
+    if flavour == RTX:
+        have = [name.lower() for name in dir(trt.ComputeCapability) if name.startswith("SM")]
+        targets = targets or ((gpu.capability,) if gpu else ())
+        if not targets or set(targets) - set(have):
+            wanted = ", ".join(targets) or "no GPU here"
+            raise UsageError(f"{wanted}: {flavour} builds for {', '.join(sorted(have, key=_number))}: pass --for")
+        name = ""
+    else:
+        if gpu is None or targets not in ((), (gpu.capability,)):
+            raise UsageError(f'{flavour} builds for the GPU at hand alone; for others: pip install "stereosr[rtx]"')
+        targets, name = (gpu.capability,), gpu.name
+    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
+    return Identity(digest, profile, flavour, trt.__version__, targets, name, workspace)
+
+
+def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _done, _all: None) -> EngineFile:
+    """Build the engine of an ONNX file of ours. Takes seconds (RTX) to minutes.
+
+    Raises:
+        UsageError: if the file is not ours.
+        StereosrError: if TensorRT refuses it; the message has TensorRT's own first error.
+    """
+    spec = read_spec(onnx)
+    trt = load(wanted.flavour)
+    log = _logger(trt)
+    builder = trt.Builder(log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(onnx.read_bytes()):
+        reason = parser.get_error(0).desc() if parser.num_errors else "no reason given"
+        raise StereosrError(f"{wanted.flavour} cannot read {onnx}: {reason}")
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the layer report has types then
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace << 20)
+    monitor = config.progress_monitor = _monitor(trt, progress)
+    if wanted.flavour == RTX:
+        config.num_compute_capabilities = len(wanted.targets)
+        for index, target in enumerate(wanted.targets):
+            config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
+    shapes = builder.create_optimization_profile()
+    for name in ("left", "right"):
+        sizes = (wanted.profile.least, wanted.profile.best, wanted.profile.most)
+        shapes.set_shape(name, *((1, 3, *size) for size in sizes))
+    config.add_optimization_profile(shapes)
+    with _TimingCache(config, wanted):
+        plan = builder.build_serialized_network(network, config)
+    if monitor.problem is not None:
+        raise monitor.problem
+    if plan is None:
+        raise StereosrError(f"{wanted.flavour} cannot build {onnx}: {log.first_error or 'no reason given'}")
+    layers, half_layers = log.layers
+    return EngineFile(wanted, spec, layers, half_layers, bytes(plan))
+
+
+def load(flavour: str) -> Any:
+    """The TensorRT module. Raises BackendUnavailable, with the pip command, where it is not installed."""
+    if importlib.util.find_spec(flavour) is None:
+        raise BackendUnavailable(f'{flavour} is not installed: pip install "stereosr[{EXTRAS[flavour]}]"')
+    try:
+        return importlib.import_module(flavour)
+    except (ImportError, OSError) as error:
+        raise BackendUnavailable(f"{flavour} does not load ({error}): see 'stereosr doctor'") from error
+
+
+def _number(target: str) -> int:
+    return int(target.removeprefix("sm"))
+
+
+def _logger(trt: Any) -> Any:
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        """Keeps the first error, and counts what the builder's layer report says."""
+
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.first_error = ""
+            self.layers = (0, 0)
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+                self.first_error = self.first_error or message.splitlines()[0]
+            elif message.startswith("Layers:"):
+                self.layers = count_layers(message)
+
+    return Logger()
+
+
+def count_layers(report: str) -> tuple[int, int]:
+    """Of the builder's layer report: how many layers give numbers, and how many of them half-precision ones."""
+    results = [re.findall(r"Datatype: (Half|Float)", row.partition("Outputs: [")[2]) for row in report.splitlines()]
+    results = [types for types in results if types]
+    return len(results), sum("Half" in types for types in results)
+
+
+def _monitor(trt: Any, progress: Progress) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        """Ends the build where the progress cannot be told: TensorRT must see no exception, Ctrl-C included."""
+
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.steps: dict[str, int] = {}
+            self.problem: BaseException | None = None
+
+        def phase_start(self, phase_name: str, _parent_phase: str | None, num_steps: int) -> None:
+            self.steps[phase_name] = num_steps
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            try:
+                progress(phase_name, step + 1, self.steps[phase_name])
+            except BaseException as problem:
+                self.problem = problem
+            return self.problem is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            self.steps.pop(phase_name, None)
+
+    return Monitor()
+
+
+class _TimingCache:
+    """What ``tensorrt`` measured on this card in earlier builds, kept in the user's cache with a checksum.
+
+    TensorRT-RTX measures nothing, and a cache with a flipped byte has been seen to end the process.
+    """
+
+    def __init__(self, config: Any, wanted: Identity) -> None:
+        self._config = config
+        self._path = None
+        if wanted.flavour == TENSORRT:
+            place = re.sub(r"\W+", "-", f"{wanted.version} {wanted.gpu}".lower())
+            self._path = home() / f"timing-{place}.cache"
+
+    def __enter__(self) -> None:
+        if self._path:
+            data = self._path.read_bytes() if self._path.exists() else b""
+            checksum, content = data[:32], data[32:]
+            if checksum != hashlib.sha256(content).digest():
+                content = b""
+            self._config.set_timing_cache(self._config.create_timing_cache(content), False)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._path:
+            content = bytes(self._config.get_timing_cache().serialize())
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(self._path, hashlib.sha256(content).digest() + content)

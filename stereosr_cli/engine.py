@@ -1,0 +1,60 @@
+"""What ``stereosr build`` and ``stereosr export --format tensorrt`` share."""
+
+from pathlib import Path
+
+import click
+
+from stereosr_engines.errors import BackendUnavailable, UsageError
+
+
+def build_engine(
+    onnx: Path,
+    targets: tuple[str, ...],
+    size: tuple[int, int] | None,
+    workspace: int | None,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
+    """Build the engine, with progress on stderr, and say what it is."""
+    from stereosr_cli.progress import BuildProgress
+    from stereosr_engines.gpu import driver
+    from stereosr_engines.library import home
+    from stereosr_engines.spec import read_spec
+    from stereosr_engines.tensorrt_build import WORKSPACE, build, identify, profile_of
+
+    spec = read_spec(onnx)
+    here = driver()
+    gpu = here.gpus[0] if here else None
+    wanted = identify(
+        onnx, flavour(targets), profile_of(spec, size), targets, gpu, workspace // 2**20 if workspace else WORKSPACE
+    )
+    out = out or home() / wanted.file_name(onnx)
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists: pass --overwrite, or -o for another file")
+    with BuildProgress() as progress:
+        engine = build(onnx, wanted, progress.step)
+    engine.write(out)
+    click.echo(
+        f"{out}: {spec.title} {spec.precision} for {', '.join(wanted.targets)}, {wanted.profile}, "
+        f"{wanted.flavour} {wanted.version}; {engine.half_layers} of {engine.layers} layers in fp16, "
+        f"{out.stat().st_size / 1e6:.1f} MB",
+        err=True,
+    )
+
+
+def flavour(targets: tuple[str, ...]) -> str:
+    """The TensorRT to build with: RTX for cards that are named, else the first one installed.
+
+    Raises:
+        BackendUnavailable: if none is installed.
+    """
+    import importlib.util
+
+    from stereosr_engines.tensorrt_build import EXTRAS, RTX
+
+    found = [name for name in EXTRAS if importlib.util.find_spec(name)]
+    if not found:
+        raise BackendUnavailable(
+            'TensorRT is not installed: pip install "stereosr[rtx]" for RTX cards, "stereosr[tensorrt]" for others'
+        )
+    return RTX if targets else found[0]
