@@ -12,6 +12,7 @@ import logging
 import sys
 import tempfile
 import types
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -105,11 +106,14 @@ def main() -> None:
         log = Log(chosen.out or Path(folder, "log.jsonl"))
         log.add("run", dataset=data.name, digest=data.digest, scale=scale, scenes=len(data.scenes), **machine())
         describe(methods, log)
-        for line in measure_quality(methods, data, log):
-            sys.stderr.write(f"failed: {line}\n")
         where = f"{machine()['cpu']}, {default_threads()} threads"
         torch.set_num_threads(default_threads())
-        measure_latency(methods, data.scenes[0], chosen.rounds, where, log, lambda _text: None)
+        measured = (
+            measure_quality(methods, data, log),
+            measure_latency(methods, data.scenes[0], chosen.rounds, where, log),
+        )
+        for line in chain(*measured):
+            sys.stderr.write(f"failed: {line}\n")
         summaries = summarise(log.records, scale)
     sys.stdout.write(f"{data.name} x{scale}, {len(data.scenes)} scenes; {where}\n\n{markdown(summaries)}\n\n")
     theirs = summaries[1]

@@ -26,7 +26,10 @@ def results(name: str, scale: int) -> tuple[dict[str, Any], list[Summary]] | Non
     if not path.exists():
         return None
     records = read_log(path)
-    return [r for r in records if r["kind"] == "run"][-1], summarise(records, scale)
+    run, summaries = [r for r in records if r["kind"] == "run"][-1], summarise(records, scale)
+    if any(summary.scenes != run["scenes"] for summary in summaries):
+        raise SystemExit(f"{path.name} is not finished: run benchmarks/results.py with --go-on")
+    return run, summaries
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -82,11 +85,13 @@ def speed(name: str) -> tuple[str, str] | None:
     rows, where = [], ""
     for scale in SCALES:
         for summary in (results(name, scale) or ({}, []))[1]:
-            if summary.latency is None or summary.megapixels is None or summary.speed is None:
+            if summary.latency is None or summary.megapixels is None or summary.speed is None or summary.where is None:
                 continue
+            size, where = summary.where.split(", ", 1)
             rows.append(
                 [
                     f"x{scale} {title(summary)}",
+                    size,
                     f"{summary.latency:.2f} s",
                     f"{summary.p95:.2f} s",
                     f"{summary.megapixels:.2f}",
@@ -95,8 +100,7 @@ def speed(name: str) -> tuple[str, str] | None:
                     "" if summary.memory is None else f"{summary.memory / 1e6:.0f} MB",
                 ]
             )
-            where = summary.where or where
-    header = ["", "median", "p95", "megapixels/s", "times bicubic", "first picture", "peak memory"]
+    header = ["", "views", "median", "p95", "megapixels/s", "times bicubic", "first picture", "peak memory"]
     return (table(header, rows), where) if rows else None
 
 
@@ -121,14 +125,18 @@ def section() -> str:
     ]
     times = speed("kitti2015")
     if times:
-        parts += [f"Latency of a KITTI pair ({times[1]}; rows in turn):", times[0]]
+        parts += [f"Latency of a KITTI pair on {times[1]}, rows in turn:", times[0]]
     if results("middlebury4", 4):
         parts += [
             "Middlebury at half size, cloth2, motorcycle, piano and pipes: four of the published benchmark's five "
-            "scenes, so not its row:",
+            "scenes, so not its row,\nand other scenes of that collection are in the training set:",
             quality("middlebury4"),
         ]
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items() if name != "stereosr")
+    devices = " ".join(summary.device for summary in summaries)
+    used = {
+        name: v for name, v in run["versions"].items() if name in ("numpy", "opencv-python-headless") or name in devices
+    }
+    versions = ", ".join(f"{name} {version}" for name, version in used.items())
     parts.append(
         f"Measured {run['date'][:10]} at commit {run['commit']} on {run['cpu']}, {run['cores']} cores, "
         f"{run['memory'] / 2**30:.0f} GiB; Python {run['python']}, {versions}.\nThe records are in "

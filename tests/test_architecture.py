@@ -103,6 +103,8 @@ def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path):
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == set(SOURCES)
     for scale in (2, 4):
         assert f"stereosr_engines/bundled/nafssr-t_x{scale}.onnx" in names
+    assert {"stereosr_cli/report/page.html", "stereosr_cli/report/published.csv"} <= set(names)
+    assert "stereosr_engines/bundled/examples/render/hr0.png" in names
     assert any(n.endswith("licenses/NOTICE") for n in names)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,8 +31,6 @@ from stereosr_engines.timing import in_turn
 from stereosr_engines.types import StereoPair
 
 BICUBIC = "bicubic"
-WARM_UP = 1
-"""Runs of each row before the first one that is timed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,32 +225,39 @@ def score(sr: Views, hr: Views) -> dict[str, float]:
 
 
 def measure_latency(
-    methods: Sequence[Method], scene: Scene, rounds: int, where: str, log: Log, on_run: Callable[[str], None]
-) -> None:
-    """Time every method ``rounds`` times on one scene, in turn; ``where`` names the machine and its threads.
+    methods: Sequence[Method],
+    scene: Scene,
+    rounds: int,
+    where: str,
+    log: Log,
+    on_run: Callable[[str], None] = lambda _text: None,
+) -> Iterator[str]:
+    """Time every method ``rounds`` times on one scene, in turn, after a warm-up; gives a line for each that failed.
 
     Bicubic runs before each, so that every time has a yardstick of the same moment, even if rounds are hours apart.
+    ``where`` names the machine and its threads: what was measured elsewhere does not count.
     """
-    size, lr = list(scene.size), scene.views()[1]
-    mark = {"size": size, "where": where}
-    yardstick = next(m for m in methods if m.row.model == BICUBIC)
+    lr, yardstick = scene.views()[1], Bicubic(scene.scale)
+    mark = {"size": list(scene.size), "where": where}
     missing = {m.row.key: rounds - len(log.find("time", row=m.row.key, **mark)) for m in methods}
-    todo = [m for m in methods if missing[m.row.key] > 0]
-
-    def call(method: Method) -> Callable[[], object]:
-        def run() -> object:
-            on_run(method.row.title)
-            return method(lr)
-
-        return run
-
     calls: dict[str, Callable[[], object]] = {}
-    for m in todo:
-        if m is not yardstick:
+    ready = []
+    for m in methods:
+        if missing[m.row.key] <= 0:
+            continue
+        on_run(m.row.title)
+        try:
+            m(lr)
+        except (StereosrError, MemoryError) as error:
+            yield f"latency: {m.row.label}: {error}"
+            continue
+        ready.append(m)
+        if m.row.model != BICUBIC:
             calls[f"before {m.row.key}"] = lambda: yardstick(lr)
-        calls[m.row.key] = call(m)
-    for times in in_turn(calls, max(missing.values(), default=0), WARM_UP):
-        for m in todo:
+        calls[m.row.key] = partial(m, lr)
+    for times in in_turn(calls, max((missing[m.row.key] for m in ready), default=0)):
+        for m in ready:
+            on_run(m.row.title)
             took = times[m.row.key]
             log.add("time", row=m.row.key, **mark, seconds=took, bicubic=times.get(f"before {m.row.key}", took))
 

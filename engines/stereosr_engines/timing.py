@@ -1,4 +1,4 @@
-"""On what machine, and how long: warm-up, rounds in turn, a command from start to end."""
+"""On what machine, and how long: calls in turn, a command from start to end."""
 
 import os
 import platform
@@ -17,14 +17,11 @@ from stereosr_engines.errors import StereosrError
 LIBRARIES = ("stereosr", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
 
-def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1) -> Iterator[dict[str, float]]:
+def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> Iterator[dict[str, float]]:
     """Seconds of each call, round by round: each round runs all, so that a drifting machine hurts all alike.
 
-    A call must return only when its result is there: what gives numpy arrays does.
+    A call must return only when its result is there: what gives numpy arrays does. Warm up first.
     """
-    for _ in range(warm_up):
-        for call in calls.values():
-            call()
     for _ in range(rounds):
         yield {name: seconds(call) for name, call in calls.items()}
 

@@ -1,7 +1,7 @@
 """``stereosr bench``: runtime against PSNR."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,9 @@ from stereosr_cli import options
 from stereosr_cli.extras import need
 
 if TYPE_CHECKING:
+    from stereosr_cli.progress import Steps
     from stereosr_engines.bench import Log, Method, Summary
-    from stereosr_engines.datasets import Dataset
+    from stereosr_engines.datasets import Dataset, Scene
     from stereosr_engines.spec import ModelSpec
 
 STARTS = 3
@@ -166,30 +167,35 @@ def _results(path: Path, data: "Dataset") -> "list[Summary]":
 
 def _measure(methods: "Sequence[Method]", data: "Dataset", log: "Log", chosen: dict[str, Any]) -> list[str]:
     """Fill the log; gives a line for what failed."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from stereosr_cli.progress import Steps
 
-    from stereosr_engines.bench import WARM_UP, measure_latency, measure_quality
-
-    failed = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
-        if chosen["only"] != "speed":
-            task = bar.add_task("quality", total=len(methods) * len(data.scenes))
-            for line in measure_quality(methods, data, log, lambda text: bar.update(task, advance=1, description=text)):
-                click.echo(f"failed: {line}", err=True)
-                failed.append(line)
-        if chosen["only"] != "quality":
-            where = _where(chosen)
-            task = bar.add_task("latency", total=len(methods) * (chosen["rounds"] + WARM_UP))
-            scene = data.scenes[0]
-            measure_latency(
-                methods, scene, chosen["rounds"], where, log, lambda text: bar.update(task, advance=1, description=text)
-            )
-            for method in methods:
-                bar.update(task, description=f"first picture · {method.row.title}")
-                _measure_start(method, data, where, log, chosen)
+    failed: list[str] = []
+    with Steps() as steps:
+        for line in _measurements(methods, data, log, steps, chosen):
+            click.echo(f"failed: {line}", err=True)
+            failed.append(line)
     return failed
+
+
+def _measurements(
+    methods: "Sequence[Method]", data: "Dataset", log: "Log", steps: "Steps", chosen: dict[str, Any]
+) -> Iterator[str]:
+    from stereosr_engines.bench import measure_latency, measure_quality
+    from stereosr_engines.errors import StereosrError
+
+    if chosen["only"] != "speed":
+        steps.begin(len(methods) * len(data.scenes))
+        yield from measure_quality(methods, data, log, steps.step)
+    if chosen["only"] != "quality":
+        scene, where = data.scenes[0], _where(chosen)
+        steps.begin(len(methods) * (2 + chosen["rounds"]))
+        yield from measure_latency(methods, scene, chosen["rounds"], where, log, steps.step)
+        for method in methods:
+            steps.step(f"first picture · {method.row.title}")
+            try:
+                _measure_start(method, scene, where, log, chosen)
+            except StereosrError as error:
+                yield f"first picture: {method.row.label}: {error}"
 
 
 def _where(chosen: dict[str, Any]) -> str:
@@ -201,7 +207,7 @@ def _where(chosen: dict[str, Any]) -> str:
     return f"{found['cpu']}, {threads} thread{'s' * (threads > 1)}" + (f", {found['gpu']}" if found["gpu"] else "")
 
 
-def _measure_start(method: "Method", data: "Dataset", where: str, log: "Log", chosen: dict[str, Any]) -> None:
+def _measure_start(method: "Method", scene: "Scene", where: str, log: "Log", chosen: dict[str, Any]) -> None:
     """Time the whole of ``stereosr upscale``, from the start of the process to the written pictures."""
     import json
     import tempfile
@@ -210,7 +216,6 @@ def _measure_start(method: "Method", data: "Dataset", where: str, log: "Log", ch
     from stereosr_engines.images import Picture, write_picture
     from stereosr_engines.timing import run_command
 
-    scene = data.scenes[0]
     mark = {"row": method.row.key, "size": list(scene.size), "where": where}
     missing = min(STARTS, chosen["rounds"]) - len(log.find("start", **mark))
     if missing <= 0 or not isinstance(method, Model):
