@@ -92,8 +92,7 @@ def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _don
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(onnx.read_bytes()):
-        reason = parser.get_error(0).desc() if parser.num_errors else "no reason given"
-        raise StereosrError(f"{wanted.flavour} cannot read {onnx}: {reason}")
+        raise StereosrError(f"{wanted.flavour} cannot read {onnx}: {_first_error(parser)}")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the layer report has types then
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace << 20)
@@ -125,6 +124,14 @@ def load(flavour: str) -> Any:
         return importlib.import_module(flavour)
     except (ImportError, OSError) as error:
         raise BackendUnavailable(f"{flavour} does not load ({error}): see 'stereosr doctor'") from error
+
+
+def _first_error(parser: Any) -> str:
+    """The node that the parser stumbled over, and its words."""
+    if not parser.num_errors:
+        return "no reason given"
+    error = parser.get_error(0)
+    return f"{error.node_operator()} {error.node_name()}: {error.desc()}"
 
 
 def _number(target: str) -> int:

@@ -1,6 +1,7 @@
 """Real TensorRT engines of the zoo in half precision, built on a machine without a GPU."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -32,28 +33,30 @@ def half(tmp_path_factory: pytest.TempPathFactory):
             return path
         bundled = BUNDLED / file_name(name, 4)
         if bundled.exists():
-            graph = onnx.load(bundled)
+            single, spec = onnx.load(bundled), read_spec(bundled)
         else:
             model = find(name)
             network = with_golden_weights(model.create(4))
-            graph = trace(network, model)
-            del graph.metadata_props[:]
-            graph.metadata_props.add(key=METADATA_KEY, value=spec_of(model, network, 4, "", "").to_json())
-        path.write_bytes(to_half(graph).SerializeToString())
+            single, spec = trace(network, model), spec_of(model, network, 4, "", "")
+        graph = to_half(single)
+        del graph.metadata_props[:]
+        graph.metadata_props.add(key=METADATA_KEY, value=replace(spec, precision="fp16").to_json())
+        path.write_bytes(graph.SerializeToString())
         return path
 
     return make
 
 
-@pytest.mark.parametrize("name", ["nafssr-t", "nafssr-s", "passrnet"])
-def test_an_engine_for_three_generations_of_cards(half, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "share"), [("nafssr-t", 0.75), ("nafssr-s", 0.75), ("passrnet", 0.65)])
+def test_an_engine_for_three_generations_of_cards(half, name: str, share: float, tmp_path: Path) -> None:
+    """PASSRnet has fifty small layers that clean its masks, of one channel, in fp32."""
     pytest.importorskip(RTX, reason="needs tensorrt_rtx: pip install stereosr[rtx]")
     path, steps = half(name), []
     spec = profile_of(read_spec(path), (64, 160))
     wanted = identify(path, RTX, spec, TARGETS)
     engine = build(path, wanted, lambda *step: steps.append(step))
     assert engine.layers > 50
-    assert engine.half_layers / engine.layers > 0.75
+    assert engine.half_layers / engine.layers > share
     assert len(engine.plan) > path.stat().st_size
     assert steps
     assert all(0 < done <= total for _, done, total in steps)

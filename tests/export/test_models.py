@@ -30,6 +30,7 @@ def small_zoo(monkeypatch):
     models = {name: find(name) for name in ("nafssr-t", "passrnet-no-atrous", "srcnn")}
     monkeypatch.setattr("stereosr_export.zoo.zoo", lambda: models)
     monkeypatch.setattr("stereosr_engines.library.installed", dict)
+    monkeypatch.setattr("stereosr_engines.library.engines", dict)
 
 
 @pytest.mark.usefixtures("small_zoo")
