@@ -21,8 +21,9 @@ def test_the_cost_of_nafssr_is_the_published_count_and_what_inference_adds():
     assert found.gmacs == pytest.approx(38.1 + (attention + tlsc) / 1e9, abs=0.1)
 
 
-def test_the_cost_of_passrnet_is_the_published_count():
-    assert cost(find("passrnet"), 4).gmacs == pytest.approx(2 * 146.7, abs=0.3)
+def test_the_cost_of_passrnet_is_the_published_count_less_what_its_linear_end_needs_no_more():
+    widening = 64 * 64 * 4**2 * 180 * 320 / 1e9
+    assert cost(find("passrnet"), 4).gmacs == pytest.approx(2 * (146.7 - widening), abs=0.3)
 
 
 @pytest.fixture

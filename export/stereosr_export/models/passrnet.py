@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stereosr_export.layers.parallax import Parallax, attention, valid_mask, warp
 from stereosr_export.layers.views import as_references, from_references
@@ -75,6 +76,33 @@ class PAM(nn.Module):
         return fused, Parallax(to_reference, to_other, valid)
 
 
+class Upscale(nn.Sequential):
+    """Four residual blocks, then sub-pixel convolution: 1 x 1 to 64 s^2 channels, shuffled to HR, 3 x 3 to colours.
+
+    Nothing non-linear stands between the two, so they are one 3 x 3 convolution of LR features to 3 s^2 channels, which
+    is shuffled. Its kernel is what the two make of an impulse, mirrored. Features of 64 channels at HR, the largest of
+    the network, are never there.
+    """
+
+    def __init__(self, scale: int) -> None:
+        super().__init__(
+            *(ResB() for _ in range(4)),
+            _conv1x1(WIDTH, WIDTH * scale**2),
+            nn.PixelShuffle(scale),
+            _conv3x3(WIDTH, 3),
+            _conv3x3(3, 3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        *blocks, widen, shuffle, narrow, last = self
+        for block in blocks:
+            x = block(x)
+        impulses = F.pad(widen.weight.transpose(0, 1), (1, 1, 1, 1))
+        responses = F.pixel_unshuffle(narrow(shuffle(impulses)), shuffle.upscale_factor)
+        y: Tensor = last(shuffle(F.conv2d(x, responses.flip(2, 3).transpose(0, 1), padding=1)))
+        return y
+
+
 class PASSRnet(nn.Module):
     """left, right: N x 3 x H x W in [0, 1] -> left_sr, right_sr: N x 3 x sH x sW, not clamped.
 
@@ -116,13 +144,7 @@ class PASSRnet(nn.Module):
         )
         self.pam = PAM(transition) if fusion == "attention" else None
         self.stack = _conv1x1(2 * WIDTH, WIDTH, bias=True) if fusion == "stack" else None
-        self.upscale = nn.Sequential(
-            *(ResB() for _ in range(4)),
-            _conv1x1(WIDTH, WIDTH * scale**2),
-            nn.PixelShuffle(scale),
-            _conv3x3(WIDTH, 3),
-            _conv3x3(3, 3),
-        )
+        self.upscale = Upscale(scale)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.xavier_normal_(module.weight)
@@ -162,7 +184,7 @@ def _zoo_model(name: str, build: Callable[[int], PASSRnet]) -> ZooModel:
         patch=(30, 90),
         mean_window=None,
         halo=32,
-        memory=(32_768, 12),
+        memory=(6_400, 10),
         tolerance=1e-5,
         source="PASSRnet, Wang et al., CVPR 2019",
     )
