@@ -92,13 +92,15 @@ class Upscale(nn.Sequential):
             _conv3x3(WIDTH, 3),
             _conv3x3(3, 3),
         )
+        self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
         *blocks, widen, shuffle, narrow, last = self
         for block in blocks:
             x = block(x)
-        impulses = F.pad(widen.weight.transpose(0, 1), (1, 1, 1, 1))
-        responses = F.pixel_unshuffle(narrow(shuffle(impulses)), shuffle.upscale_factor)
+        (weight,) = widen.parameters()
+        impulses = F.pad(weight.transpose(0, 1), (1, 1, 1, 1))
+        responses = F.pixel_unshuffle(narrow(shuffle(impulses)), self.scale)
         y: Tensor = last(shuffle(F.conv2d(x, responses.flip(2, 3).transpose(0, 1), padding=1)))
         return y
 
