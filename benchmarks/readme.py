@@ -5,6 +5,7 @@
 rewrites what stands between the ``<!-- benchmark -->`` marks.
 """
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -104,6 +105,36 @@ def speed(name: str) -> tuple[str, str] | None:
     return (table(header, rows), where) if rows else None
 
 
+def against_eager() -> list[str]:
+    """What ``speed.py`` found; empty where it was not run."""
+    path = HERE / "results" / "speed.json"
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    machine = found["machine"]
+    header = ["NAFSSR-T x4, a pair of", *(f"{size}" for size in found["sizes"])]
+    names = list(next(iter(found["sizes"].values()))["rows"])
+    rows = [
+        [
+            name,
+            *(
+                f"{s['rows'][name]['seconds']:.2f} s, {s['rows'][name]['times_faster']:.1f} x"
+                for s in found["sizes"].values()
+            ),
+        ]
+        for name in names
+    ]
+    small = next(iter(found["sizes"].values()))
+    return [
+        "Against the authors' form of the network, plain PyTorch, on the same weights, all in turn in one run "
+        "(`python benchmarks/speed.py`):",
+        table(header, rows),
+        f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}, "
+        f"onnxruntime {machine['versions']['onnxruntime']}; a process of `stereosr upscale` takes "
+        f"{small['start_up_seconds']:.2f} s beside the network.",
+    ]
+
+
 def section() -> str:
     """The whole text between the marks."""
     result = results("kitti2015", 4)
@@ -126,6 +157,7 @@ def section() -> str:
     times = speed("kitti2015")
     if times:
         parts += [f"Latency of a KITTI pair on {times[1]}, rows in turn:", times[0]]
+    parts += against_eager()
     if results("middlebury4", 4):
         parts += [
             "Middlebury at half size, cloth2, motorcycle, piano and pipes: four of the published benchmark's five "

@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import onnxruntime
 import torch
+from growth import Profiled, random_pair
 from plain_nafssr import Plain
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -35,8 +37,8 @@ def median_times(calls: dict[str, Callable[[], object]], rounds: int) -> dict[st
     return {name: statistics.median(row[name] for row in times) for name in calls}
 
 
-def rows(height: int, width: int, threads: int) -> tuple[dict[str, Callable[[], object]], float, float]:
-    """What is measured at this size, the operations of one pair, the largest difference to the plain network."""
+def rows(left: Any, right: Any, threads: int) -> tuple[dict[str, Callable[[], object]], float, float]:
+    """What is measured on this pair, its operations, the largest difference to the plain network."""
     model = find("nafssr-t")
     ours = load_network(model, 4, own_weights(model, 4)).eval()
     plain = Plain(4).eval()
@@ -45,24 +47,24 @@ def rows(height: int, width: int, threads: int) -> tuple[dict[str, Callable[[], 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(find_model("nafssr-t", 4)), options, providers=["CPUExecutionProvider"])
-    left, right = torch.rand(2, 1, 3, height, width, generator=torch.Generator().manual_seed(0))
-    feeds = {"left": left.numpy(), "right": right.numpy()}
+    feeds = {"left": left, "right": right}
+    views = torch.from_numpy(left), torch.from_numpy(right)
     a, b = torch.rand(2, CUBE, CUBE)
     calls = {
-        "plain eager PyTorch": lambda: plain(left, right),
-        "plain torch.compile": lambda: compiled(left, right),
-        "ours, eager PyTorch": lambda: ours(left, right),
+        "plain eager PyTorch": lambda: plain(*views),
+        "plain torch.compile": lambda: compiled(*views),
+        "ours, eager PyTorch": lambda: ours(*views),
         "ours, onnxruntime fp32": lambda: session.run(None, feeds),
         "matrix product": lambda: a @ b,
     }
-    reference = [v.numpy() for v in plain(left, right)]
+    reference = [v.numpy() for v in plain(*views)]
     error = max(
         float(np.abs(x - y).max() / np.abs(x).max())
-        for outputs in (session.run(None, feeds), [v.numpy() for v in ours(left, right)])
+        for outputs in (session.run(None, feeds), [v.numpy() for v in ours(*views)])
         for x, y in zip(reference, outputs, strict=True)
     )
     with FlopCounterMode(display=False) as counter:
-        plain(left, right)
+        plain(*views)
     return calls, float(counter.get_total_flops()), error
 
 
@@ -92,8 +94,9 @@ def main() -> None:
     }
     for size in chosen.sizes:
         height, width = map(int, size.split("x"))
+        left, right = random_pair(height, width)
         with torch.no_grad():
-            calls, flops, error = rows(height, width, chosen.threads)
+            calls, flops, error = rows(left, right, chosen.threads)
             seconds = median_times(calls, chosen.rounds)
         peak = 2 * CUBE**3 / seconds.pop("matrix product")
         eager = seconds["plain eager PyTorch"]
@@ -105,12 +108,15 @@ def main() -> None:
             }
             for name, s in seconds.items()
         }
+        with Profiled(chosen.threads) as profiled:
+            profiled.run(left, right)
         start = first_picture(height, width, 3) - seconds["ours, onnxruntime fp32"]
         report["sizes"][size] = {  # type: ignore[index]
             "gflop": round(flops / 1e9, 1),
             "peak_gflops": round(peak / 1e9, 1),
             "largest_relative_error": error,
             "start_up_seconds": round(start, 2),
+            "operators": profiled.shares,
             "rows": table,
         }
         sys.stdout.write(
