@@ -1,6 +1,7 @@
 """The ``stereosr`` command: a group whose commands are the files of ``commands/``, and the exit codes."""
 
 import importlib
+import os
 import pkgutil
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ INTERRUPTED = 130
 
 
 class CommandFolder(click.Group):
-    """Commands are found in ``commands/``; each is imported when it is asked for."""
+    """Commands are found in ``commands/``, ``upscale`` is listed first; each is imported when it is asked for."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:
-        return sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).with_name("commands"))]))
+        names = (m.name for m in pkgutil.iter_modules([str(Path(__file__).with_name("commands"))]))
+        return sorted(names, key=lambda name: (name != "upscale", name))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
@@ -32,19 +34,30 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; the one place where an error becomes a message and an exit code."""
+    """Run the command line; streams that were closed before we began lead nowhere."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+        code = _exit_code()
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """The one place where an error becomes a message and an exit code."""
     try:
-        code = cli(standalone_mode=False)
+        code = cli(prog_name="stereosr", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except StereosrError as error:
         click.echo(f"error: {error}", err=True)
-        code = error.exit_code
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
-        code = INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away: nothing is wrong
         sys.stderr.close()
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+        return 0
+    except OSError as error:  # of a file that was named: a folder that may not be entered, a name too long
+        click.echo(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""), err=True)
+        return StereosrError.exit_code

@@ -1,10 +1,12 @@
 """Options and parameter types that several commands share."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -38,6 +40,17 @@ class Tile(click.ParamType[tuple[int, int] | None]):
         return int(match[1]), int(match[2] or 0)
 
 
+class Gpu(click.ParamType[int | None]):
+    """The number of a card; ``cpu`` gives None."""
+
+    name = "N|cpu"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if not re.fullmatch(r"\d+|cpu", str(value)):
+            self.fail(f"{value!r} is no card: write its number, as 'stereosr doctor' lists it, or cpu", param, ctx)
+        return None if value == "cpu" else int(value)
+
+
 LAYOUTS = ("pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps")
 """How views lie in what is read."""
 
@@ -51,7 +64,12 @@ layout = click.option(
 backend = click.option(
     "-b", "--backend", default="auto", show_default=True, help="What runs the model; see 'stereosr doctor'."
 )
-scale = click.option("-s", "--scale", type=int, help="How many times larger: 2 or 4.  [default: 4]")
+
+
+def scale(default: str = "4") -> Callable[[Command], Command]:
+    return click.option("-s", "--scale", type=int, help=f"How many times larger: 2 or 4.  [default: {default}]")
+
+
 threads = click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.  [default: all cores]")
 target = click.option(
     "--for",

@@ -1,14 +1,15 @@
 """From what was typed to a list of items: pairs, stereo files and folders, and where each result goes."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from stereosr_engines.errors import UsageError
+from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.images import SUFFIXES
 from stereosr_engines.job import Item
-from stereosr_engines.layouts import STEREO_SUFFIXES, Layout, detect_layout
-from stereosr_engines.pairs import FolderScan, pair_lists, scan_folder
+from stereosr_engines.layouts import STEREO_SUFFIXES, Layout, detect_layout, is_named
+from stereosr_engines.pairs import OUTPUTS, PairFiles, pair_lists, scan_folder, visible
 from stereosr_engines.video import detect_video_layout, is_video, output_suffix
 
 
@@ -25,13 +26,22 @@ class Naming:
     format: str | None = None
     layout: Layout | None = None
 
+    def __post_init__(self) -> None:
+        if self.suffix != PurePath(f"a{self.suffix}").name[1:]:
+            raise UsageError(f"{self.suffix!r} is no suffix: it stands within a file's name; -o gives the folder")
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """How the stems of results end, which are no inputs."""
+        return (*OUTPUTS, self.suffix) if self.suffix else OUTPUTS
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """``unmatched`` are pictures without a partner, to be reported."""
+    """``left_out`` says in a line each what was found but is not done."""
 
     items: tuple[Item, ...]
-    unmatched: tuple[Path, ...]
+    left_out: tuple[str, ...]
 
 
 def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None) -> Inputs:
@@ -42,6 +52,7 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
 
     Raises:
         UsageError: for nothing at all, a missing path, one picture alone, a folder without ``out``, results that meet.
+        StereosrError: where results cannot be written.
     """
     for path in paths:
         if not path.exists():
@@ -49,38 +60,35 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
     if not paths:
         raise UsageError("nothing to do: give LEFT RIGHT, a stereo file, or a folder with -o OUT")
     if _is_pair(paths, layout):
-        left, right = paths
-        if left.is_dir() or right.is_dir():
-            raise UsageError(
-                f"{left if left.is_dir() else right} is a folder: give -l DIR -r DIR for two folders of views"
-            )
-        return _checked([_pair_item(left.stem, left, right, Path(), naming)], ())
+        return _checked([_two_files(paths[0], paths[1], naming)], ())
     items: list[Item] = []
-    unmatched: list[Path] = []
+    left_out: list[str] = []
     for path in paths:
         if path.is_dir():
             if naming.out is None:
                 raise UsageError(f"{path} is a folder: say with -o OUT where the results go")
             found, rest = _folder_items(path, naming, layout)
             items += found
-            unmatched += rest
-        elif is_video(path):
-            items.append(_video_item(path, naming, layout or _known_layout(path)))
+            left_out += rest
         else:
-            items.append(_file_item(path, Path(), naming, layout or _known_layout(path)))
-    return _checked(items, unmatched)
+            items.append(_file_item(path, PurePath(), naming, layout or _known_layout(path)))
+    return _checked(items, left_out)
 
 
 def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs:
-    """The pairs of two folders or two globs, one for each view.
-
-    Raises:
-        UsageError: without ``out``, or where results meet.
-    """
+    """The pairs of two folders or two globs, one for each view. Raises as ``collect``."""
     if naming.out is None:
         raise UsageError("-l and -r need -o OUT: say where the results go")
-    scan = pair_lists(left, right)
-    return _checked(list(_scan_items(scan, naming)), scan.unmatched)
+    scan = pair_lists(left, right, naming.ignored)
+    items = []
+    for pair in scan.pairs:
+        below = PurePath(pair.name).parent
+        items.append(_pair_item(pair, below, (_SIDES[0] / below, _SIDES[1] / below), naming))
+    return _checked(items, map(_no_partner, scan.unmatched))
+
+
+_SIDES = PurePath("left"), PurePath("right")
+"""Folders for views that have one name."""
 
 
 def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
@@ -88,81 +96,104 @@ def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
     return len(paths) == 2 and not alone and not all(p.is_dir() for p in paths)
 
 
-def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[list[Item], list[Path]]:
-    """With a layout every picture is one item; without, pairs by name and the files that are stereo by their suffix."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.stem.endswith(naming.suffix)]
-    whole = SUFFIXES.keys() | STEREO_SUFFIXES if layout not in (None, "pair") else STEREO_SUFFIXES
-    singles = [p for p in files if p.suffix.lower() in whole]
-    items = [_file_item(p, p.parent.relative_to(folder), naming, layout or _known_layout(p)) for p in singles]
-    if layout not in (None, "pair"):
-        return items, []
-    scan = scan_folder(folder)
-    return items + list(_scan_items(scan, naming, folder)), [p for p in scan.unmatched if p not in singles]
+def _two_files(left: Path, right: Path, naming: Naming) -> Item:
+    for path in (left, right):
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder: give -l DIR -r DIR for two folders of views")
+    if left.samefile(right):
+        raise UsageError(f"{left} is given twice: give LEFT and RIGHT")
+    folders = _SIDES if left.stem == right.stem else (PurePath(), PurePath())
+    return _pair_item(PairFiles(left.stem, left, right), PurePath(), folders, naming)
 
 
-def _scan_items(scan: FolderScan, naming: Naming, root: Path | None = None) -> Iterator[Item]:
-    for pair in scan.pairs:
-        if root is not None:
-            yield _pair_item(pair.name, pair.left, pair.right, pair.left.parent.relative_to(root), naming)
-        else:  # two lists: left and right of one name must not meet in one folder
-            yield _pair_item(pair.name, pair.left, pair.right, Path(), naming, folders=("left", "right"))
+def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[list[Item], list[str]]:
+    """With a layout every picture and video is one item. Without, pairs by name; then the files that hold both views,
+    as suffix or name say and the content confirms."""
+    joined = layout not in (None, "pair")
+    pairs = () if joined else scan_folder(folder, naming.ignored).pairs
+    items, left_out = [], []
+    for pair in pairs:
+        left, right = (path.parent.relative_to(folder) for path in (pair.left, pair.right))
+        items.append(_pair_item(pair, left, (left, right), naming))
+    paired = {path for pair in pairs for path in (pair.left, pair.right)}
+    for path in visible(folder):
+        if path.is_dir():
+            if not os.access(path, os.R_OK | os.X_OK):
+                left_out.append(f"cannot look into {path}: permission denied")
+        elif path not in paired and _is_picture_or_video(path) and not path.stem.endswith(naming.ignored):
+            try:
+                found = _shown_layout(path) if layout is None else layout if joined else None
+                if found is not None:
+                    items.append(_file_item(path, path.parent.relative_to(folder), naming, found))
+                else:
+                    left_out.append(_no_partner(path))
+            except StereosrError as error:
+                left_out.append(str(error))
+    return items, left_out
 
 
-def _pair_item(
-    name: str, left: Path, right: Path, below: Path, naming: Naming, folders: tuple[str, str] = ("", "")
-) -> Item:
+def _is_picture_or_video(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES.keys() | STEREO_SUFFIXES.keys() or is_video(path)
+
+
+def _no_partner(path: Path) -> str:
+    return f"{path} does not show two views" if is_video(path) else f"no partner for {path}"
+
+
+def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePath], naming: Naming) -> Item:
+    """``below`` the output folder goes what holds both views, each view by itself into its own of ``folders``."""
+    sources = (pair.left, pair.right)
     if naming.layout in (None, "pair"):
-        targets = tuple(
-            _target(
-                p, below / f if left.parent == right.parent or f else _own_folder(p, left, below), naming, naming.suffix
-            )
-            for p, f in zip((left, right), folders, strict=True)
-        )
-        return Item(name, (left, right), targets)
-    target = _target(left, below, naming, f"_{naming.layout}{naming.suffix}", _file_suffix(naming.layout))
-    return Item(name, (left, right), (target,), "pair", naming.layout)
+        targets = [_target(path, at, naming, naming.suffix) for path, at in zip(sources, folders, strict=True)]
+        return Item(pair.name, sources, tuple(targets))
+    ending = f"_{naming.layout}{naming.suffix}"
+    return Item(pair.name, sources, (_target(pair.left, below, naming, ending, naming.layout),), "pair", naming.layout)
 
 
-def _own_folder(path: Path, left: Path, below: Path) -> Path:
-    """Views in sibling folders (left/, right/) keep their own."""
-    return below if path == left else below.parent / path.parent.name
-
-
-def _file_item(path: Path, below: Path, naming: Naming, layout: Layout) -> Item:
-    out_layout = naming.layout or layout
+def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> Item:
+    name, out_layout = str(below / path.stem), naming.layout or layout
+    if is_video(path):
+        if naming.format:
+            raise UsageError(f"{path} is a video: leave out -f {naming.format[1:]}")
+        named = path.with_suffix(output_suffix(path))
+        return Item(name, (path,), (_target(named, below, naming, naming.suffix),), layout, out_layout)
     if out_layout == "pair":
-        plain = None if path.suffix.lower() in SUFFIXES else ".jpg"
-        targets = tuple(_target(path, below, naming, f"_{side}{naming.suffix}", plain) for side in "LR")
+        targets = tuple(_target(path, below, naming, f"_{side}{naming.suffix}", out_layout) for side in "LR")
     else:
-        targets = (_target(path, below, naming, naming.suffix, _file_suffix(out_layout, path)),)
-    return Item(str(below / path.stem), (path,), targets, layout, out_layout)
+        targets = (_target(path, below, naming, naming.suffix, out_layout),)
+    return Item(name, (path,), targets, layout, out_layout)
 
 
-def _video_item(path: Path, naming: Naming, layout: Layout) -> Item:
-    target = (naming.out or path.parent) / f"{path.stem}{naming.suffix}{output_suffix(path)}"
-    return Item(path.stem, (path,), (target,), layout, naming.layout or layout)
+def _target(source: Path, below: PurePath, naming: Naming, ending: str, layout: Layout = "pair") -> Path:
+    """Where a source goes; the suffix is what was asked for, what the layout needs, or the source's own."""
+    suffix = naming.format or source.suffix
+    if layout in STEREO_SUFFIXES.values():
+        if naming.format not in (None, ".jpg"):
+            raise UsageError(f"{source}: {layout} is JPEG inside; leave out -f {suffix[1:]}, or pass --out-layout pair")
+        suffix = naming.format or f".{layout}"
+    elif suffix.lower() in STEREO_SUFFIXES:
+        suffix = ".jpg"
+    return (source.parent if naming.out is None else naming.out / below) / f"{source.stem}{ending}{suffix}"
 
 
-def _target(source: Path, below: Path, naming: Naming, ending: str, forced: str | None = None) -> Path:
-    folder = source.parent if naming.out is None else naming.out / below
-    return folder / f"{source.stem}{ending}{naming.format or forced or source.suffix}"
-
-
-def _file_suffix(layout: Layout, source: Path | None = None) -> str | None:
-    """The file suffix that a layout needs, None where the source's own will do."""
-    if layout in ("mpo", "jps"):
-        return f".{layout}"
-    return ".jpg" if source is not None and source.suffix.lower() in STEREO_SUFFIXES else None
+def _shown_layout(path: Path) -> Layout | None:
+    """How a file holds both views; None where its content does not show it, or neither suffix nor name says it."""
+    if is_video(path):
+        return detect_video_layout(path)
+    return detect_layout(path) if path.suffix.lower() in STEREO_SUFFIXES or is_named(path.stem) else None
 
 
 def _known_layout(path: Path) -> Layout:
     layout = detect_video_layout(path) if is_video(path) else detect_layout(path)
     if layout is None:
-        raise UsageError(f"{path} is no stereo file that we know: give the other view too, or say e.g. --layout sbs")
+        raise UsageError(
+            f"{path} does not show two views: give LEFT RIGHT alone, a folder of pairs with -o OUT, or say --layout sbs"
+        )
     return layout
 
 
-def _checked(items: list[Item], unmatched: Sequence[Path]) -> Inputs:
+def _checked(items: Sequence[Item], left_out: Iterable[str]) -> Inputs:
+    """Before hours of work, not after them: no result meets another one or its input, and all can be written."""
     seen: dict[Path, str] = {}
     for item in items:
         for target in item.targets:
@@ -173,4 +204,14 @@ def _checked(items: list[Item], unmatched: Sequence[Path]) -> Inputs:
             if target in item.sources:
                 raise UsageError(f"{target} would be written over its own input: give --suffix or -o")
             seen[target] = item.name
-    return Inputs(tuple(items), tuple(unmatched))
+    for folder in {target.parent for target in seen}:
+        _check_writable(folder)
+    return Inputs(tuple(items), tuple(left_out))
+
+
+def _check_writable(folder: Path) -> None:
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        raise UsageError(f"cannot write into {folder}: {there} is a file; -o names a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StereosrError(f"cannot write into {there}: permission denied; give another folder with -o")

@@ -189,6 +189,11 @@ def _is_right_first(path: Path, layout: Layout) -> bool:
     return _is_marked(path.stem, _RIGHT_FIRST[_AXIS[layout]])
 
 
+def is_named(stem: str) -> bool:
+    """Does a file's name say by a player's mark that both views are in it?"""
+    return any(_is_marked(stem, words) for words, _ in _NAMES)
+
+
 def _is_marked(stem: str, words: str) -> bool:
     return re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE) is not None
 

@@ -68,8 +68,8 @@ def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = 
     Raises:
         UsageError: if there is none; the message lists what there is, or says what a given file has.
     """
-    if name.endswith((".onnx", SUFFIX)) or os.sep in name:
-        path = Path(name)
+    path = Path(name)
+    if path.suffix in (".onnx", SUFFIX) or os.sep in name or path.is_file():
         spec = spec_of_file(path)
         if scale not in (None, spec.scale):
             raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")

@@ -116,15 +116,18 @@ def _root_and_pattern(where: Path | str) -> tuple[Path, str]:
     return Path(*path.parts[:wild]), str(PurePath(*pattern))
 
 
+def visible(root: Path, pattern: str = "**/*") -> list[Path]:
+    """Files and folders of this pattern, in order, without the hidden ones."""
+    found = root.glob(pattern)
+    return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(root).parts))
+
+
 def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(
+    return [
         path
-        for path in root.glob(pattern)
-        if path.suffix.lower() in SUFFIXES
-        and not path.stem.endswith(ignore_suffixes)
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-        and path.is_file()
-    )
+        for path in visible(root, pattern)
+        if path.suffix.lower() in SUFFIXES and not path.stem.endswith(ignore_suffixes) and path.is_file()
+    ]
 
 
 def _readings(path: PurePath) -> list[_Reading | None]:

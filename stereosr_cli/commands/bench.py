@@ -22,7 +22,7 @@ STARTS = 3
 
 @click.command()
 @click.argument("dataset", required=False, type=click.Path(path_type=Path))
-@options.scale
+@options.scale()
 @click.option("-n", "--models", multiple=True, help="Name or file; may be repeated.  [default: all that are here]")
 @click.option("-b", "--backends", multiple=True, help="May be repeated.  [default: all that work here]")
 @click.option("-x", "--ensemble", is_flag=True, help="Each model with its self-ensemble, too.")
@@ -54,10 +54,11 @@ STARTS = 3
     help="For --check: how many times as much of bicubic's time a row may take.",
 )
 def command(dataset: Path | None, **chosen: Any) -> int:
-    """Measure models: quality by the field's protocol, depth that is kept, and speed.
+    """Measure quality and speed of models.
 
-    DATASET is a folder such as hr/<scene>/hr0.png with lr_x4/<scene>/lr0.png, of a_L.png and a_R.png, or as KITTI and
-    Middlebury are downloaded; without it, the bundled example is taken. A run that was stopped goes on where it was.
+    Quality is by the field's protocol; depth that is kept is measured, too. DATASET is a folder such as
+    hr/<scene>/hr0.png with lr_x4/<scene>/lr0.png, of a_L.png and a_R.png, or as KITTI and Middlebury are downloaded;
+    without it, the bundled example is taken. A run that was stopped goes on where it was.
     """
     from stereosr_engines.bench import describe, fallen, summarise
     from stereosr_engines.datasets import open_dataset

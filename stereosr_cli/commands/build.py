@@ -24,9 +24,10 @@ def command(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Build a TensorRT engine of an ONNX file of stereosr (needs stereosr[rtx] or stereosr[tensorrt]).
+    """Make a TensorRT engine of an ONNX file.
 
-    With stereosr[rtx] engines are built for any RTX card on any machine; precision is that of the ONNX file.
+    The file is one that stereosr export wrote; this needs stereosr[rtx] or stereosr[tensorrt]. With stereosr[rtx]
+    engines are built for any RTX card on any machine; precision is that of the ONNX file.
     """
     from stereosr_cli.engine import build_engine
 

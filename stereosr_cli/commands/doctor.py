@@ -11,7 +11,7 @@ import click
 
 @click.command()
 def command() -> None:
-    """Say which backends work here, what is installed, and how to install what is not."""
+    """Say what runs here, and how to install what does not."""
     click.echo(
         f"stereosr {version('stereosr')}, Python {platform.python_version()}, {sys.platform} {platform.machine()}"
     )

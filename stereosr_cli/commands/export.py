@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model", required=False)
-@options.scale
+@options.scale("as the weights are")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="safetensors or .pth.  [default: our own, where we trained any]"
 )
@@ -58,10 +58,11 @@ def command(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Export MODEL to ONNX, checked against torch before it is written (needs stereosr[export]).
+    """Write a model of the zoo as an ONNX file.
 
-    Without MODEL, model and scale are seen from the weights; without weights too, it is nafssr-t. Our own weights are
-    exported at every scale unless -s says which.
+    It is compared with torch before it is written; this needs stereosr[export]. Without MODEL, model and scale are
+    seen from the weights; without weights too, it is nafssr-t. Our own weights are exported at every scale unless -s
+    says which.
     """
     from stereosr_cli.engine import build_engine, flavour
     from stereosr_cli.extras import need

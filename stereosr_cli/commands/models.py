@@ -12,7 +12,10 @@ import click
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a model on stdout.")
 def command(as_json: bool) -> None:
-    """List the engines at hand, and the zoo that they are exported from (this needs stereosr[train])."""
+    """List the models that are here.
+
+    These are the engines at hand and, with stereosr[train], the zoo that they are exported from.
+    """
     from stereosr_engines.library import engines as built_engines
     from stereosr_engines.library import installed
 

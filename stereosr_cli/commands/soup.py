@@ -9,7 +9,7 @@ from stereosr_cli import options
 
 @click.command()
 @click.argument("weights", nargs=-1, required=True, type=click.Path(path_type=Path))
-@options.scale
+@options.scale("as the weights are")
 @click.option("-o", "--out", type=click.Path(path_type=Path), required=True, help="safetensors file to write.")
 @click.option(
     "--greedy",
@@ -19,7 +19,10 @@ from stereosr_cli import options
 )
 @click.option("--overwrite", is_flag=True, help="Write over an existing file.")
 def command(weights: tuple[Path, ...], scale: int | None, out: Path, greedy: Path | None, overwrite: bool) -> None:
-    """Average WEIGHTS, files of one network trained in several ways (needs stereosr[train])."""
+    """Average several trainings of one network.
+
+    WEIGHTS are files of the same model and scale; this needs stereosr[train].
+    """
     from stereosr_cli.extras import need
     from stereosr_engines.errors import UsageError
     from stereosr_engines.images import write_bytes

@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 @click.argument("config", required=False, metavar="[PRESET|CONFIG.toml]")
 @click.option("--preset", help="The same as PRESET.")
 @click.option("-n", "--model", help="Name in the zoo, e.g. nafssr-t.")
-@options.scale
+@options.scale("the preset's, or 4")
 @click.option("--data", help="Folder of pairs; see 'Training' in the README.")
 @click.option("--validation", help="Folder of pairs to score.  [default: some of the data, which are held back]")
 @click.option("-o", "--out", help="Folder of the run; a run that was stopped goes on from there.")
-@click.option("--iterations", type=int)
+@click.option("--iterations", type=int, help="Steps of the optimiser.")
 @click.option("--batch", type=int, help="Patch pairs an iteration.")
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--loss", help="l1, mse or charbonnier.")
 @click.option("--precision", help="bf16 or fp32.")
 @click.option("--init", help="safetensors to start from.")
 @click.option("--workers", type=int, help="Processes that prepare patches.")
-@click.option("--seed", type=int)
+@click.option("--seed", type=int, help="Another one draws other patches.")
 @options.threads
 def command(config: str | None, preset: str | None, threads: int | None, **chosen: Any) -> None:
-    """Train a model (needs stereosr[train]).
+    """Train a model of the zoo.
 
-    A preset is a published recipe, such as nafssr-t-x4 or passrnet-x2; CONFIG.toml may set any field of TrainConfig.
-    Options win over both.
+    This needs stereosr[train]. A preset is a published recipe, such as nafssr-t-x4 or passrnet-x2; CONFIG.toml may set
+    any field of TrainConfig. Options win over both.
     """
     from stereosr_cli.extras import need
 

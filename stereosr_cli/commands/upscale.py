@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
-@options.scale
+@options.scale()
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the input]"
 )
@@ -35,7 +35,13 @@ if TYPE_CHECKING:
 )
 @click.option("--swap", is_flag=True, help="Left is right: exchange the views before anything else.")
 @click.option("--rectify", is_flag=True, help="Undo a small vertical offset or turn of the right view first.")
-@click.option("-t", "--tile", type=options.Tile(), default="auto", help="auto, none, N rows, or HxW, in LR pixels.")
+@click.option(
+    "-t",
+    "--tile",
+    type=options.Tile(),
+    default="auto",
+    help="auto, none, N rows, or HxW, in LR pixels.  [default: auto]",
+)
 @click.option("--overlap", type=click.IntRange(0), help="LR rows that tiles share.  [default: the model's own]")
 @click.option(
     "--max-memory", type=options.Size(), help="For one tile's work, e.g. 2G.  [default: half of what is free]"
@@ -46,8 +52,13 @@ if TYPE_CHECKING:
     help="In LR pixels, if the width is split.  [default: as the pair shows]",
 )
 @options.backend
-@click.option("-g", "--gpu", type=click.IntRange(0), default=0, help="Number of the GPU.  [default: 0]")
-@click.option("--precision", type=click.Choice(["auto", "fp16", "fp32"]), default="auto", help="Of the model file.")
+@click.option("-g", "--gpu", type=options.Gpu(), default=0, help="Number of the card; cpu to use none.  [default: 0]")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "fp16", "fp32"]),
+    default="auto",
+    help="Of the model file.  [default: auto]",
+)
 @click.option(
     "-x",
     "--ensemble",
@@ -60,12 +71,20 @@ if TYPE_CHECKING:
     "--format",
     "file_format",
     type=click.Choice(["png", "jpg", "webp", "tiff", "bmp"]),
-    help="Of the files written.",
+    help="Of the files written.  [default: as read]",
 )
-@click.option("-q", "--quality", type=click.IntRange(1, 100), help="Of JPEG and WebP files, and videos.")
+@click.option(
+    "-q",
+    "--quality",
+    type=click.IntRange(1, 100),
+    help="Of JPEG and WebP files, and videos.",
+)
 @click.option("--suffix", help="Put behind the file's name.  [default: _x4 or _x2]")
 @click.option(
-    "--depth", type=click.Choice(["auto", "8", "16"]), default="auto", help="Bits a sample of the files written."
+    "--depth",
+    type=click.Choice(["auto", "8", "16"]),
+    default="auto",
+    help="Bits a sample of the files written.  [default: auto, as read]",
 )
 @click.option("--overwrite", is_flag=True, help="Write over existing files.")
 @click.option("--resume", is_flag=True, help="Skip what an earlier run finished; always so for folders.")
@@ -78,54 +97,80 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
 
     LEFT RIGHT gives left_x4.png and right_x4.png beside the input. PATH may also be a folder of pairs (with -o), an
     .mpo or .jps photograph, or a side-by-side or over-under picture or video.
+
+    Ends with 0 if all is done, 1 for a failure, 2 for wrong usage, 3 if some failed, 4 if the backend asked for cannot
+    be used, 5 if the smallest tile does not fit into memory, 130 if interrupted.
     """
     from stereosr_engines.ensemble import ModelEnsemble, SelfEnsemble
+    from stereosr_engines.library import spec_of_file
 
-    opened, model_key = _open_models(chosen)
-    scale = opened[0].spec.scale
-    inputs = _collect(paths, chosen, scale)
-    for path in inputs.unmatched:
-        click.echo(f"no partner for {path}", err=True)
+    chosen["backend"] = _backend(chosen)
+    files = _find_models(chosen)
+    inputs = _collect(paths, chosen, spec_of_file(files[0]).scale)
+    for line in inputs.left_out:
+        click.echo(line, err=True)
     if chosen["dry_run"]:
         for item in inputs.items:
             click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
         return 0
+    opened = _open_models(files, chosen)
     backend: Backend = ModelEnsemble(opened) if len(opened) > 1 else opened[0]
     if chosen["ensemble"]:
         backend = SelfEnsemble(backend, colours=chosen["ensemble"] > 1)
     try:
         return _run(
-            inputs, backend, _settings(chosen, model_key), chosen, resume=chosen["resume"] or _is_folder(paths, chosen)
+            inputs, backend, _settings(chosen, files), chosen, resume=chosen["resume"] or _is_folder(paths, chosen)
         )
     finally:
         backend.close()
 
 
-def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], str]":
-    import hashlib
+def _backend(chosen: dict[str, Any]) -> str:
+    """What -b and -g ask for together."""
+    from stereosr_engines.backend import kinds
+    from stereosr_engines.errors import UsageError
 
-    from stereosr_engines.backend import RunOptions, open_backend, select
+    requested, on_cpu = chosen["backend"], next(kind.name for kind in kinds() if not kind.on_gpu)
+    if chosen["gpu"] is not None:
+        return str(requested)
+    if requested not in ("auto", on_cpu):
+        raise UsageError(f"-g cpu and -b {requested} contradict each other: leave one out")
+    return on_cpu
+
+
+def _find_models(chosen: dict[str, Any]) -> list[Path]:
+    """The model files that were asked for, of the precision that suits the backend."""
+    from stereosr_engines.backend import select
     from stereosr_engines.enginefile import SUFFIX
     from stereosr_engines.errors import UsageError
-    from stereosr_engines.library import DEFAULT_MODEL, find_model
+    from stereosr_engines.library import DEFAULT_MODEL, find_model, spec_of_file
+
+    files, asked = [], chosen["precision"]
+    for name in chosen["model"] or (DEFAULT_MODEL,):
+        kind, _ = select(chosen["backend"], SUFFIX if name.endswith(SUFFIX) else ".onnx")
+        file = find_model(name, chosen["scale"], kind.precisions if asked == "auto" else (asked,))
+        precision = spec_of_file(file).precision
+        if asked not in ("auto", precision):
+            raise UsageError(f"{file} is {precision}: leave --precision out, or pass another file")
+        files.append(file)
+    return files
+
+
+def _open_models(files: list[Path], chosen: dict[str, Any]) -> "list[Backend]":
+    from stereosr_engines.backend import RunOptions, open_backend
 
     def say(line: str) -> None:
         if not chosen["quiet"]:
             click.echo(line, err=True)
 
-    files, opened = [], []
-    for name in chosen["model"] or (DEFAULT_MODEL,):
-        kind, _ = select(chosen["backend"], SUFFIX if name.endswith(SUFFIX) else ".onnx")
-        asked = chosen["precision"]
-        file = find_model(name, chosen["scale"], kind.precisions if asked == "auto" else (asked,))
-        backend, choice = open_backend(file, chosen["backend"], RunOptions(chosen["threads"], chosen["gpu"], say))
-        if asked not in ("auto", backend.spec.precision):
-            raise UsageError(f"{file} is {backend.spec.precision}: leave --precision out, or pass another file")
-        files.append(file)
+    options = RunOptions(chosen["threads"], chosen["gpu"] or 0, say)
+    opened = []
+    for file in files:
+        backend, choice = open_backend(file, chosen["backend"], options)
         opened.append(backend)
     if choice.stepped_down:
         say(f"{choice.name} is used; not {'; not '.join(choice.stepped_down)}")
-    return opened, " ".join(hashlib.sha256(f.read_bytes()).hexdigest() for f in files)
+    return opened
 
 
 def _collect(paths: tuple[Path, ...], chosen: dict[str, Any], scale: int) -> "Inputs":
@@ -140,6 +185,8 @@ def _collect(paths: tuple[Path, ...], chosen: dict[str, Any], scale: int) -> "In
     )
     if bool(chosen["left"]) != bool(chosen["right"]):
         raise UsageError("-l and -r go together: give both")
+    if chosen["left"] and paths:
+        raise UsageError(f"{paths[0]} and -l contradict each other: give paths, or -l and -r")
     if chosen["left"]:
         return collect_lists(chosen["left"], chosen["right"], naming)
     return collect(paths, naming, None if chosen["layout"] == "auto" else chosen["layout"])
@@ -149,11 +196,13 @@ def _is_folder(paths: tuple[Path, ...], chosen: dict[str, Any]) -> bool:
     return bool(chosen["left"]) or any(p.is_dir() for p in paths)
 
 
-def _settings(chosen: dict[str, Any], model_key: str) -> "Settings":
+def _settings(chosen: dict[str, Any], files: list[Path]) -> "Settings":
+    import hashlib
+
     from stereosr_engines.job import Settings
 
     return Settings(
-        model=model_key,
+        model=" ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files),
         ensemble=chosen["ensemble"],
         swap=chosen["swap"],
         rectify=chosen["rectify"],
@@ -184,7 +233,7 @@ def _run(inputs: "Inputs", backend: "Backend", settings: "Settings", chosen: dic
             _report(result, backend, chosen, alone=len(inputs.items) == 1)
             if result.error is not None:
                 failed.append(result)
-                if len(inputs.items) == 1 and not inputs.unmatched:
+                if len(inputs.items) == 1 and not inputs.left_out:
                     raise result.error
                 if chosen["fail_fast"]:
                     break

@@ -199,7 +199,7 @@ def test_views_of_unequal_size_are_refused_with_both_sizes(pair):
 
 def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp_path):
     (tmp_path / "file").write_text("")
-    failed(stereosr("upscale", *pair, "-o", tmp_path / "file" / "out"), 1, str(tmp_path / "file"))
+    failed(stereosr("upscale", *pair, "-o", tmp_path / "file" / "out"), 2, str(tmp_path / "file"), "-o names a folder")
 
 
 @pytest.mark.parametrize(
@@ -217,10 +217,35 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         (["."], ["-o OUT"]),
         (["-l", "."], ["-l and -r go together"]),
         (["left.png", "right.png", "-b", "abacus"], ["no backend named 'abacus'"]),
+        (["left.png", "right.png", "-g", "cpu", "-b", "ort-cuda"], ["-g cpu", "-b ort-cuda", "leave one out"]),
+        (["left.png", "left.png"], ["left.png is given twice"]),
+        (["left.png", "right.png", "left.png"], ["left.png", "LEFT RIGHT alone", "folder"]),
+        (["left.png", "right.png", "-l", ".", "-r", "."], ["left.png and -l"]),
+        (["left.png", "right.png", "--suffix", "/x"], ["'/x' is no suffix"]),
+        (["left.png", "right.png", "--out-layout", "mpo", "-f", "png"], ["JPEG inside", "-f png"]),
+        (["left.png", "right.png", "-n", "right.png"], ["right.png is not an ONNX file", "stereosr export"]),
     ],
 )
 def test_wrong_usage_names_the_fix(pair, arguments, parts):
     failed(stereosr("upscale", *arguments, cwd=pair[0].parent), 2, *parts)
+
+
+def test_what_the_system_refuses_is_one_line(pair):
+    failed(stereosr("upscale", "a" * 300, pair[1]), 1, "File name too long: aaa")
+
+
+def test_closed_streams_do_not_matter(pair):
+    command = [sys.executable, "-m", "stereosr_cli", "upscale", *map(str, pair)]
+    done = subprocess.run(["/bin/sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False)
+    assert done.returncode == 0
+    assert (pair[0].parent / "left_x4.png").exists()
+
+
+def test_the_gpu_can_be_left_alone(pair):
+    done = stereosr("upscale", *pair, "-g", "cpu", "-s", 2)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "onnxruntime CPUExecutionProvider" in done.stderr
 
 
 def test_a_tile_that_does_not_fit_says_what_it_needs(pair):
