@@ -33,6 +33,8 @@ def command(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from stereosr_cli.progress import Steps
+
     engines = Table("engine", "scale", "precision", "parameters", "size", "PSNR", "terms", "file", box=None)
     for path, spec in have.items():
         scores = ", ".join(f"{name} {value:.2f}" for name, value in spec.scores.items())
@@ -40,6 +42,7 @@ def command(as_json: bool) -> None:
         parameters = f"{spec.parameters:,}"
         engines.add_row(spec.name, f"x{spec.scale}", spec.precision, parameters, size, scores, spec.license, path.name)
     console = Console()
+    console.width = max(console.width, 100)
     console.print(engines)
     if built:
         table = Table("TensorRT engine", "precision", "cards", "pictures", "built by", "size", "file", box=None)
@@ -57,10 +60,12 @@ def command(as_json: bool) -> None:
         console.print('\nThe zoo is listed where torch is installed: pip install "stereosr\\[train]"')
         return
     networks = Table("network", "scale", "parameters", "GMACs", "weights", box=None)
-    for row in _zoo():
-        networks.add_row(
-            row["name"], f"x{row['scale']}", f"{row['parameters']:,}", f"{row['gmacs']:,.1f}", row["weights"]
-        )
+    with Steps() as steps:
+        for row in _zoo():
+            steps.step(f"counting · {row['name']} x{row['scale']}")
+            networks.add_row(
+                row["name"], f"x{row['scale']}", f"{row['parameters']:,}", f"{row['gmacs']:,.1f}", row["weights"]
+            )
     console.print("\nThe zoo; GMACs for a pair of 320 x 180, attention included\n")
     console.print(networks)
     console.print(
