@@ -33,6 +33,7 @@ HEAVY = {
     "cuda",
     "matplotlib",
     "av",
+    "pillow_heif",
     "stereosr_export",
 }
 

@@ -143,13 +143,18 @@ def open_image(data: bytes, path: Path) -> Pil.Image:
         raise UnreadableImage(f"cannot read {path}: it is no picture of a kind that is read here") from error
     except Exception as error:
         raise UnreadableImage(f"cannot read {path}: {_reason(error)}") from error
-    limit = MAX_PIXELS // (1 + _is_wide(file))
-    if file.width * file.height > limit:
-        raise UnreadableImage(
-            f"cannot read {path}: {file.width}x{file.height} is more than the {limit / 1e6:.0f} megapixels that are "
-            "read; cut it into parts"
-        )
+    refuse_too_large(file.width, file.height, _is_wide(file), path)
     return file
+
+
+def refuse_too_large(width: int, height: int, wide: bool, path: Path) -> None:
+    """Raises UnreadableImage for more pixels than are read; ``wide`` ones have 16 bits a sample."""
+    limit = MAX_PIXELS // (1 + wide)
+    if width * height > limit:
+        raise UnreadableImage(
+            f"cannot read {path}: {width}x{height} is more than the {limit / 1e6:.0f} megapixels that are read; cut it "
+            "into parts"
+        )
 
 
 _PILLOW = threading.Lock()

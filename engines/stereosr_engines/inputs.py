@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.images import SUFFIXES
 from stereosr_engines.job import Item
-from stereosr_engines.layouts import STEREO_SUFFIXES, Layout, detect_layout, is_named
+from stereosr_engines.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout, detect_layout, is_named
 from stereosr_engines.pairs import OUTPUTS, PairFiles, pair_lists, scan_folder, visible
 from stereosr_engines.video import detect_video_layout, is_video, output_suffix
 
@@ -137,7 +137,7 @@ def _is_picture_or_video(path: Path) -> bool:
 
 
 def _no_partner(path: Path) -> str:
-    return f"{path} does not show two views" if is_video(path) else f"no partner for {path}"
+    return f"no partner for {path}" if path.suffix.lower() in SUFFIXES else f"{path} does not show two views"
 
 
 def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePath], naming: Naming) -> Item:
@@ -151,7 +151,7 @@ def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePa
 
 
 def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> Item:
-    name, out_layout = str(below / path.stem), naming.layout or layout
+    name, out_layout = str(below / path.stem), naming.layout or ("pair" if layout == "heic" else layout)
     if is_video(path):
         if naming.format:
             raise UsageError(f"{path} is a video: leave out -f {naming.format[1:]}")
@@ -167,7 +167,7 @@ def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> I
 def _target(source: Path, below: PurePath, naming: Naming, ending: str, layout: Layout = "pair") -> Path:
     """Where a source goes; the suffix is what was asked for, what the layout needs, or the source's own."""
     suffix = naming.format or source.suffix
-    if layout in STEREO_SUFFIXES.values():
+    if layout in JPEG_LAYOUTS:
         if naming.format not in (None, ".jpg"):
             raise UsageError(f"{source}: {layout} is JPEG inside; leave out -f {suffix[1:]}, or pass --out-layout pair")
         suffix = naming.format or f".{layout}"

@@ -1,10 +1,11 @@
-"""Both views in one file: MPO, JPS, side by side, over-under, anaglyph; told apart, read and written."""
+"""Both views in one file: MPO, JPS, spatial HEIC, side by side, over-under, anaglyph; told apart, read and written."""
 
+import io
 import re
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image as Pil
 
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.images import (
+    Metadata,
     Picture,
     Pixels,
     UnreadableImage,
@@ -21,17 +23,20 @@ from stereosr_engines.images import (
     quantise,
     quiet_pillow,
     read_bytes,
+    refuse_too_large,
     to_float,
     write_bytes,
     write_picture,
 )
 from stereosr_engines.types import Image
 
-Layout = Literal["pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps", "anaglyph"]
-"""How two views lie on disk: ``pair`` is two files, ``anaglyph`` can only be written."""
+Layout = Literal["pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps", "heic", "anaglyph"]
+"""How two views lie on disk: ``pair`` is two files, ``heic`` can only be read, ``anaglyph`` only written."""
 
-STEREO_SUFFIXES: dict[str, Layout] = {".mpo": "mpo", ".jps": "jps"}
-"""Suffixes of files that hold both views."""
+STEREO_SUFFIXES: dict[str, Layout] = {".mpo": "mpo", ".jps": "jps", ".heic": "heic"}
+"""Suffixes of files that hold both views, or may: many a HEIC file shows one."""
+
+JPEG_LAYOUTS: tuple[Layout, ...] = ("mpo", "jps")
 
 _AXIS: dict[Layout, int] = {"sbs": 1, "sbs-half": 1, "ou": 0, "ou-half": 0}
 _HALF: dict[Layout, Layout] = {"sbs": "sbs-half", "ou": "ou-half"}
@@ -70,10 +75,15 @@ def detect_layout(path: Path) -> Layout | None:
     """How a file holds two views, by its headers, its suffix, its name and its halves; None if it shows one.
 
     A file that cannot be read is judged by its suffix alone: reading it will say what is wrong.
+
+    Raises:
+        UsageError: for HEIC without the extra that reads it.
     """
     by_suffix = STEREO_SUFFIXES.get(path.suffix.lower())
     try:
         data = read_bytes(path)
+        if by_suffix == "heic":
+            return "heic" if _heic_views(data, path) else None
         file = open_image(data, path)
         if len(_disparity_frames(file)) >= 2:
             return "mpo"
@@ -103,6 +113,8 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     if chosen in ("pair", "anaglyph"):
         raise UsageError(f"{path} cannot be read as {chosen}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
     data = read_bytes(path)
+    if chosen == "heic":
+        return _read_heic(data, path)
     if chosen == "mpo":
         first, second = _mpo_frames(data, path)
         return decode_picture(first, path), decode_picture(second, path)
@@ -123,17 +135,17 @@ def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, qual
 
     Raises:
         StereosrError: if the views differ in size or depth, or as ``write_picture``.
-        UsageError: for ``pair``, which is two files, and a suffix that contradicts the layout.
+        UsageError: for ``pair``, which is two files, ``heic``, and a suffix that contradicts the layout.
     """
     if (left.pixels.shape, left.pixels.dtype) != (right.pixels.shape, right.pixels.dtype):
         sizes = " and ".join(f"{p.pixels.shape[1]}x{p.pixels.shape[0]} {p.pixels.dtype}" for p in (left, right))
         raise StereosrError(f"cannot write {path}: the views are {sizes}; they must be alike")
-    if layout in STEREO_SUFFIXES.values():
+    if layout in JPEG_LAYOUTS:
         if path.suffix.lower() not in (f".{layout}", ".jpg", ".jpeg"):
             raise UsageError(f"cannot write {path}: {layout} is JPEG inside; its suffix must be .{layout} or .jpg")
         write_bytes(path, (_mpo if layout == "mpo" else _jps)(left, right, quality, path))
-    elif layout == "pair":
-        raise UsageError(f"cannot write {path}: {layout} is two files")
+    elif layout in ("pair", "heic"):
+        raise UsageError(f"cannot write {path}: {layout} is {'two files' if layout == 'pair' else 'only read'}")
     else:
         write_picture(path, join_views(left, right, layout, path), quality)
 
@@ -379,6 +391,51 @@ def _end_of_exif(jpeg: bytes) -> int:
     while jpeg[at : at + 2] in (b"\xff\xe0", b"\xff\xe1"):
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])
     return at
+
+
+# --- HEIC ------------------------------------------------------------------------------------------------------------
+
+
+def _heic_views(data: bytes, path: Path) -> list[Any]:
+    """The left and the right picture of a spatial photograph, not decoded yet; nothing if the file has no such pair.
+
+    In a group of type ``ster`` the left view comes first (ISO/IEC 23008-12).
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UsageError(f'{path}: to read HEIC, pip install "stereosr[heic]"') from None
+    try:
+        file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
+        pairs = [group["images"] for group in file.info.get("entity_groups", ()) if group["type"] == "ster"]
+        return [file[number] for number in pairs[0] if number is not None] if pairs else []
+    except Exception as error:  # as in decode_picture
+        raise UnreadableImage(f"cannot read {path}: {error}") from error
+
+
+def _read_heic(data: bytes, path: Path) -> tuple[Picture, Picture]:
+    views = _heic_views(data, path)
+    if len(views) != 2:
+        raise UnreadableImage(f"cannot read {path}: it holds one picture, not two views")
+    left, right = (_heic_picture(view, path) for view in views)
+    return left, right
+
+
+def _heic_picture(view: Any, path: Path) -> Picture:
+    """One view; the decoder turns it upright."""
+    import pillow_heif
+
+    width, height = view.size
+    refuse_too_large(width, height, view.info["bit_depth"] > 8, path)
+    try:
+        samples: Pixels = np.atleast_3d(np.asarray(view))
+        pillow_heif.set_orientation(view.info)  # to 1, in the metadata
+    except Exception as error:  # as in decode_picture
+        raise UnreadableImage(f"cannot read {path}: {error}") from error
+    grey, alpha = samples.shape[2] < 3, samples.shape[2] in (2, 4)
+    metadata = Metadata(*(view.info.get(name) for name in ("icc_profile", "exif", "xmp")))
+    pixels = samples[..., :1].repeat(3, 2) if grey else np.ascontiguousarray(samples[..., :3])
+    return Picture(pixels, samples[..., -1].copy() if alpha else None, grey, metadata)
 
 
 # --- anaglyph --------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import io
 import shutil
 import struct
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -447,6 +448,62 @@ class TestAnaglyph:
         ramp = Picture(np.arange(0, 250, dtype=np.uint8).reshape(10, 25, 1).repeat(3, 2))
         write_stereo(tmp_path / "a.png", ramp, ramp, "anaglyph")
         assert np.abs(read_picture(tmp_path / "a.png").pixels.astype(int) - ramp.pixels).max() <= 3
+
+
+class TestHeic:
+    @staticmethod
+    def spatial(left: Picture, right: Picture, order: tuple[int, ...]) -> bytes:
+        """A HEIC file of two pictures, and a stereo pair group, which the library cannot write, of these."""
+        heif = pytest.importorskip("pillow_heif", reason="needs pillow-heif")
+        exif = Pil.Exif()
+        exif[0x0112], exif[0x010F] = 6, "Twin Lens Co."
+        file = heif.from_pillow(Pil.fromarray(left.pixels))
+        file.add_from_pillow(Pil.fromarray(right.pixels))
+        for view in file:
+            view.info["exif"] = exif.tobytes()
+        buffer = io.BytesIO()
+        file.save(buffer, quality=95)
+        data = bytearray(buffer.getvalue())
+        items = (1 + 2 * n for n in order)  # each picture is followed by its EXIF block
+        group = struct.pack(">L4sL4s5L", 36, b"grpl", 28, b"ster", 0, 99, 2, *items) if order else b""
+        meta, places = data.index(b"meta") - 4, data.index(b"iloc") + 12
+        size = int.from_bytes(data[meta : meta + 4])
+        data[meta : meta + 4] = (size + len(group)).to_bytes(4)
+        for item in range(int.from_bytes(data[places - 2 : places])):
+            at = places + 4 + 18 * item  # id, reference, offset, number of extents, its offset and length
+            data[at : at + 4] = (int.from_bytes(data[at : at + 4]) + len(group)).to_bytes(4)
+        return bytes(data[: meta + size] + group + data[meta + size :])
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    def test_the_group_says_which_view_is_left_and_both_are_upright(
+        self, tmp_path: Path, order: tuple[int, int]
+    ) -> None:
+        views = scene(48, 64)
+        path = tmp_path / "a.heic"
+        path.write_bytes(self.spatial(*views, order))
+        assert detect_layout(path) == "heic"
+        read = read_stereo(path)
+        upright = [replace(view, pixels=np.rot90(view.pixels, -1)) for view in views]
+        assert all(close(read[i], upright[order[i]], 6) for i in range(2))  # the other one is 21 away
+        exif = Pil.Exif()
+        exif.load(read[0].metadata.exif)
+        assert (exif[0x0112], exif[0x010F]) == (1, "Twin Lens Co.")  # the decoder has turned it
+
+    def test_one_picture_alone_is_none(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.heic"
+        path.write_bytes(self.spatial(*scene(48, 64), ()))
+        assert detect_layout(path) is None
+        with pytest.raises(UnreadableImage, match="one picture, not two"):
+            read_stereo(path, "heic")
+
+    def test_without_the_library_the_extra_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a.heic").touch()
+        with pytest.raises(UnreadableImage, match="empty"):
+            read_stereo(tmp_path / "a.heic")
+        (tmp_path / "a.heic").write_bytes(b"anything")
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        with pytest.raises(UsageError, match=r"stereosr\[heic\]"):
+            detect_layout(tmp_path / "a.heic")
 
 
 class TestCameraFiles:
