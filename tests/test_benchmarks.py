@@ -2,13 +2,17 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 
 from command import stereosr
 from shared_data import ROOT
 from stereosr_engines.bench import read_log, summarise
+from stereosr_engines.images import Picture, write_picture
 
 RESULTS = sorted((ROOT / "benchmarks/results").glob("*_x?.jsonl"))
 
@@ -52,6 +56,37 @@ def test_the_results_are_of_the_bundled_models(tmp_path, scale):
     for row in map(json.loads, done.stdout.splitlines()):
         title = row["model"] + " + ensemble" * row["ensemble"]
         assert row["psnr_avg"] == pytest.approx(before[title], abs=0.01)
+
+
+def test_passrnets_are_compared_after_equal_training(tmp_path, monkeypatch):
+    """Stereo, replicated and single input, two iterations each."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    for name in "abc":
+        for side, x in (("left", 8), ("right", 0)):
+            wide = np.random.default_rng(ord(name)).integers(0, 256, (12, 48, 3), np.uint8)
+            picture = cv2.resize(wide, (440, 100), interpolation=cv2.INTER_CUBIC)[:, x : x + 432]
+            target = tmp_path / f"data/stereo/{name}/{side}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(target, Picture(picture))
+    losses = script("passrnet_losses")
+    recipe = losses.recipe
+    monkeypatch.setattr(losses, "recipe", lambda *a: replace(recipe(*a), batch=1, patch=(8, 16)))
+    monkeypatch.setattr(losses, "MODELS", [model for model in losses.MODELS if model != "passrnet-sr-loss"])
+    out = tmp_path / "table.md"
+    arguments = [tmp_path / "data", "--runs", tmp_path / "runs", "--until", 2, "-o", out]
+    monkeypatch.setattr("sys.argv", ["passrnet_losses.py", *map(str, arguments)])
+    try:
+        losses.main()
+    finally:
+        torch.set_num_threads(threads)
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in out.read_text().splitlines()]
+    assert rows[0] == ["iterations", "model", "PSNR, dB", "pixels attended", "disparity found", "mask agreement"]
+    assert [row[:2] for row in rows[2:]] == [["2", model] for model in losses.MODELS]
+    measured = {row[1]: row[2:] for row in rows[2:]}
+    assert all(4 < float(row[0]) < 60 for row in measured.values())
+    assert measured["passrnet-single-input"][1:] == ["-"] * 3
+    assert 1 < float(measured["passrnet"][1]) < 432 / 4
 
 
 def test_there_are_results_of_every_set():

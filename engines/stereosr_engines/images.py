@@ -294,7 +294,7 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
     write_bytes(path, encode_picture(picture, SUFFIXES.get(path.suffix.lower(), ""), quality, path))
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails.
 
     A file has one temporary name, so that what a killed process left goes when the file is written at last.

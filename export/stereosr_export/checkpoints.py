@@ -41,7 +41,7 @@ def load_weights(
         UsageError: if the file cannot be read; if it fits no model, naming the first tensors that are in the way; if it
             fits several scales.
     """
-    state, container = _read(path)
+    state, container = read_state(path)
     candidates = [
         (m, s) for m in ([model] if model else zoo().values()) for s in m.scales if scale is None or s == scale
     ]
@@ -87,8 +87,8 @@ def provenance(spec: ModelSpec) -> ModelSpec:
     return replace(spec, trained_on=bundled.trained_on, license=bundled.license, scores=bundled.scores)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """Tensors by name, and the key under which the file kept them."""
+def read_state(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """Tensors by name, and the key under which the file kept them. Raises UsageError if the file cannot be read."""
     try:
         if path.suffix == ".safetensors":
             content = load_file(path)

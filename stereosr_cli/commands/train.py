@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 @click.option("--data", help="Folder of pairs; see 'Training' in the README.")
 @click.option("--validation", help="Folder of pairs to score.  [default: some of the data, which are held back]")
 @click.option("-o", "--out", help="Folder of the run; a run that was stopped goes on from there.")
-@click.option("--iterations", type=int, help="Steps of the optimiser.")
-@click.option("--batch", type=int, help="Patch pairs an iteration.")
+@click.option("--iterations", type=click.IntRange(1), help="Steps of the optimiser.")
+@click.option("--batch", type=click.IntRange(1), help="Patch pairs an iteration.")
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--loss", help="l1, mse or charbonnier.")
 @click.option("--precision", help="bf16 or fp32.")
-@click.option("--init", help="safetensors to start from.")
-@click.option("--workers", type=int, help="Processes that prepare patches.")
+@click.option("--init", help="Checkpoint to start from; what does not fit is left out.")
+@click.option("--workers", type=click.IntRange(0), help="Processes that prepare patches.")
 @click.option("--seed", type=int, help="Another one draws other patches.")
 @options.threads
 def command(config: str | None, preset: str | None, threads: int | None, **chosen: Any) -> None:

@@ -389,6 +389,9 @@ def test_a_warm_start_takes_what_fits(tmp_path):
     left = warm_start(x2, tmp_path / "x4.safetensors")
     assert left == ["up.0.weight", "up.0.bias"]
     assert torch.equal(x2.state_dict()["intro.weight"], x4.state_dict()["intro.weight"])
+    (tmp_path / "none.safetensors").write_text("no weights")
+    with pytest.raises(UsageError, match=r"none\.safetensors is damaged or no checkpoint"):
+        warm_start(x2, tmp_path / "none.safetensors")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The training loop: one process or several, on a CPU or on GPUs, resumable to the bit on a CPU."""
 
+import io
 import math
 import time
 from collections.abc import Callable
@@ -7,12 +8,14 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from stereosr_engines.errors import StereosrError, UsageError
+from stereosr_engines.images import write_bytes
+from stereosr_export.checkpoints import read_state
 from stereosr_export.training import history
 from stereosr_export.training.config import TrainConfig, learning_rate
 from stereosr_export.training.data import Patches
@@ -98,8 +101,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
 
 
 def warm_start(model: nn.Module, weights: Path) -> list[str]:
-    """Copy every tensor of a safetensors file that fits by name and shape; gives the names that were left."""
-    own, given = model.state_dict(), load_file(weights)
+    """Copy every tensor of a checkpoint that fits by name and shape; gives the names that were left."""
+    own, (given, _) = model.state_dict(), read_state(weights)
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     if not fitting:
         raise UsageError(f"{weights} has no tensor that fits this model")
@@ -162,7 +165,7 @@ class _Run:
         if score > self.best:
             self.best = score
             weights = {k: v.detach().cpu().contiguous() for k, v in self.average.items()}
-            _replace(out / "best.safetensors", lambda p: p.write_bytes(save(weights)))
+            write_bytes(out / "best.safetensors", save(weights))
         state = {
             "config": asdict(self.config),
             "model": self.model.state_dict(),
@@ -171,7 +174,9 @@ class _Run:
             "iteration": self.iteration,
             "best": self.best,
         }
-        _replace(out / "last.pt", lambda p: torch.save(state, p))
+        checkpoint = io.BytesIO()
+        torch.save(state, checkpoint)
+        write_bytes(out / "last.pt", checkpoint.getbuffer())
 
     def resume(self, out: Path) -> None:
         path = out / "last.pt"
@@ -190,9 +195,3 @@ class _Run:
             self.iteration, self.best = state["iteration"], state["best"]
         if self.processes.rank == 0:
             history.forget_after(out / "log.csv", self.iteration)
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    partial = path.with_name(path.name + ".part")
-    write(partial)
-    partial.replace(path)
