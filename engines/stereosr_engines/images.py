@@ -7,8 +7,8 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -281,7 +281,12 @@ def _xmp_packet(file: Pil.Image) -> bytes | None:
 
 
 def write_picture(path: Path, picture: Picture, quality: int | None = None) -> None:
-    """Write a picture in the format of the path's suffix, whole or not at all.
+    """Write a picture in the format of the path's suffix, whole or not at all; the rest as ``write_pictures``."""
+    write_pictures([(path, picture)], quality)
+
+
+def write_pictures(pictures: Iterable[tuple[Path, Picture]], quality: int | None = None) -> None:
+    """Write pictures in the formats of their paths' suffixes, all of them whole or none.
 
     16 bits become 8 where the format has no more. JPEG and BMP have no alpha: the picture is laid on white.
 
@@ -291,23 +296,43 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
     Raises:
         StereosrError: if the format is unknown or cannot hold the picture, or the file cannot be written.
     """
-    write_bytes(path, encode_picture(picture, SUFFIXES.get(path.suffix.lower(), ""), quality, path))
+    _write_all(
+        (path, encode_picture(picture, SUFFIXES.get(path.suffix.lower(), ""), quality, path))
+        for path, picture in pictures
+    )
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails.
+    """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails."""
+    _write_all([(path, data)])
+
+
+def _write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:
+    """Write files by way of temporary ones beside them; none appears before all are there.
 
     A file has one temporary name, so that what a killed process left goes when the file is written at last.
     """
-    part = path.with_name(f".{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:16]}.part")
+    parts: dict[Path, Path] = {}
     try:
-        try:
-            with part.open("wb") as file:
-                file.write(data)
-            part.replace(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        for path, data in files:
+            name = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:16]
+            with _named(path):
+                parts[path] = path.with_name(f".{name}.part")
+                parts[path].write_bytes(data)
+        for path, part in parts.items():
+            with _named(path):
+                part.replace(path)
+    finally:
+        for part in parts.values():
+            with suppress(OSError, ValueError):
+                part.unlink()
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What keeps a file from being written, as an error that names it."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         raise StereosrError(f"cannot write {path}: {_reason(error)}") from error
 

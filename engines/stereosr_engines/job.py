@@ -17,7 +17,7 @@ import psutil
 from stereosr_engines.backend import Backend
 from stereosr_engines.doubts import Examination, glance
 from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
-from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_picture
+from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_pictures
 from stereosr_engines.layouts import Layout, read_stereo, split_halves, write_stereo
 from stereosr_engines.rectify import apply, correction, match, rectify
 from stereosr_engines.tiling import TilePlan, limited, overlap_side_by_side, plan_for_memory
@@ -223,8 +223,7 @@ def _write(task: _Task, outputs: tuple[Picture, Picture], quality: int | None, m
     item = task.item
     _start(task, manifest)
     if len(item.targets) == 2:
-        for target, picture in zip(item.targets, outputs, strict=True):
-            write_picture(target, picture, quality)
+        write_pictures(zip(item.targets, outputs, strict=True), quality)
     else:
         write_stereo(item.targets[0], *outputs, item.out_layout, quality)
     _record(manifest, task, "done")

@@ -32,6 +32,7 @@ from stereosr_engines.images import (
     read_picture,
     to_float,
     write_picture,
+    write_pictures,
 )
 
 RNG = np.random.default_rng(6)
@@ -496,6 +497,14 @@ class TestBadOutput:
             write_picture(path, Picture(photo()))
         assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
         assert path.read_bytes() == b"old"
+
+    @pytest.mark.parametrize("second", ["nowhere/b.png", "b.gif"])
+    def test_of_two_pictures_none_is_written_if_one_cannot_be(self, tmp_path: Path, second: str) -> None:
+        (tmp_path / "a.png").write_bytes(b"old")
+        with pytest.raises(StereosrError, match=second):
+            write_pictures([(tmp_path / "a.png", Picture(photo())), (tmp_path / second, Picture(photo()))])
+        assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+        assert (tmp_path / "a.png").read_bytes() == b"old"
 
     def test_interruption_leaves_no_part(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupt(*_: object) -> None:
