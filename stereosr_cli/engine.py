@@ -1,10 +1,14 @@
 """What ``stereosr build`` and ``stereosr export --format tensorrt`` share."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stereosr_engines.errors import BackendUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from stereosr_engines.gpu import Gpu
 
 
 def build_engine(
@@ -17,16 +21,18 @@ def build_engine(
 ) -> None:
     """Build the engine, with progress on stderr, and say what it is."""
     from stereosr_cli.progress import BuildProgress
-    from stereosr_engines.gpu import driver
     from stereosr_engines.library import home
     from stereosr_engines.spec import read_spec
     from stereosr_engines.tensorrt_build import WORKSPACE, build, identify, profile_of
 
     spec = read_spec(onnx)
-    here = driver()
-    gpu = here.gpus[0] if here else None
     wanted = identify(
-        onnx, flavour(targets), profile_of(spec, size), targets, gpu, workspace // 2**20 if workspace else WORKSPACE
+        onnx,
+        flavour(targets),
+        profile_of(spec, size),
+        targets,
+        this_gpu(),
+        workspace // 2**20 if workspace else WORKSPACE,
     )
     out = out or home() / wanted.file_name(onnx)
     if out.exists() and not overwrite:
@@ -40,6 +46,13 @@ def build_engine(
         f"{out.stat().st_size / 1e6:.1f} MB",
         err=True,
     )
+
+
+def this_gpu() -> "Gpu | None":
+    from stereosr_engines.gpu import driver
+
+    here = driver()
+    return here.gpus[0] if here else None
 
 
 def flavour(targets: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import re
 import struct
 import threading
@@ -19,7 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 from PIL import Image as Pil
 
-from stereosr_engines.errors import StereosrError
+from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.types import Image
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -305,6 +306,20 @@ def write_pictures(pictures: Iterable[tuple[Path, Picture]], quality: int | None
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
     """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails."""
     _write_all([(path, data)])
+
+
+def check_writable(folder: Path) -> None:
+    """Before long work, whether files can be put into a folder, or into a new one of this path.
+
+    Raises:
+        UsageError: if a file is in the way.
+        StereosrError: if it may not be written to.
+    """
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        raise UsageError(f"cannot write into {folder}: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StereosrError(f"cannot write into {there}: permission denied; give another folder with -o")
 
 
 def _write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from stereosr_engines.errors import StereosrError, UsageError
-from stereosr_engines.images import SUFFIXES
+from stereosr_engines.images import SUFFIXES, check_writable
 from stereosr_engines.job import Item
 from stereosr_engines.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout, detect_layout, is_named
 from stereosr_engines.pairs import OUTPUTS, PairFiles, pair_lists, scan_folder, visible
@@ -205,13 +205,5 @@ def _checked(items: Sequence[Item], left_out: Iterable[str]) -> Inputs:
                 raise UsageError(f"{target} would be written over its own input: give --suffix or -o")
             seen[target] = item.name
     for folder in {target.parent for target in seen}:
-        _check_writable(folder)
+        check_writable(folder)
     return Inputs(tuple(items), tuple(left_out))
-
-
-def _check_writable(folder: Path) -> None:
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    if not there.is_dir():
-        raise UsageError(f"cannot write into {folder}: {there} is a file; -o names a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise StereosrError(f"cannot write into {there}: permission denied; give another folder with -o")

@@ -62,6 +62,14 @@ def identify(
         BackendUnavailable: if the flavour is not installed.
         UsageError: for targets that it does not have.
     """
+    targets, name = cards(flavour, targets, gpu)
+    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
+    return Identity(digest, profile, flavour, load(flavour).__version__, targets, name, workspace)
+
+
+def cards(flavour: str, targets: tuple[str, ...], gpu: Gpu | None) -> tuple[tuple[str, ...], str]:
+    """The compute capabilities to build for, and the card to tune on, if it is for one; arguments and errors as of
+    ``identify``."""
     trt = load(flavour)
     if flavour == RTX:
         have = [name.lower() for name in dir(trt.ComputeCapability) if name.startswith("SM")]
@@ -69,13 +77,10 @@ def identify(
         if not targets or set(targets) - set(have):
             wanted = ", ".join(targets) or "no GPU here"
             raise UsageError(f"{wanted}: {flavour} builds for {', '.join(sorted(have, key=_number))}: pass --for")
-        name = ""
-    else:
-        if gpu is None or targets not in ((), (gpu.capability,)):
-            raise UsageError(f'{flavour} builds for the GPU at hand alone; for others: pip install "stereosr[rtx]"')
-        targets, name = (gpu.capability,), gpu.name
-    digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
-    return Identity(digest, profile, flavour, trt.__version__, targets, name, workspace)
+        return targets, ""
+    if gpu is None or targets not in ((), (gpu.capability,)):
+        raise UsageError(f'{flavour} builds for the GPU at hand alone; for others: pip install "stereosr[rtx]"')
+    return (gpu.capability,), gpu.name
 
 
 def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _done, _all: None) -> EngineFile:

@@ -64,12 +64,13 @@ def command(
     seen from the weights; without weights too, it is nafssr-t. Our own weights are exported at every scale unless -s
     says which.
     """
-    from stereosr_cli.engine import build_engine, flavour
+    from stereosr_cli.engine import build_engine, flavour, this_gpu
     from stereosr_cli.extras import need
     from stereosr_engines.enginefile import SUFFIX
     from stereosr_engines.errors import UsageError
+    from stereosr_engines.images import check_writable
     from stereosr_engines.library import DEFAULT_MODEL, file_name, half_of, home
-    from stereosr_engines.tensorrt_build import load
+    from stereosr_engines.tensorrt_build import cards
 
     need("torch", "onnx", "onnxscript", "onnxruntime", extra="export,cpu")
     from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance
@@ -78,7 +79,7 @@ def command(
     from stereosr_export.zoo import find
 
     if file_format == "tensorrt":
-        load(flavour(target))  # said before the minutes that the rest takes
+        cards(flavour(target), target, this_gpu())  # said before the minutes that the rest takes
     if weights is None:
         zoo_model = find(model or DEFAULT_MODEL)
         sources = {s: own_weights(zoo_model, s) for s in ([scale] if scale else zoo_model.scales)}
@@ -91,6 +92,7 @@ def command(
     for file in (f for single in targets.values() for f in (single, half_of(single))[: 1 + fp16]):
         if file.exists() and not overwrite:
             raise UsageError(f"{file} exists: pass --overwrite, or -o for another file")
+        check_writable(file.parent)
     for s, source in sources.items():
         network = load_network(zoo_model, s, source, channel_order)
         spec = spec_of(zoo_model, network, s, trained_on, license_)

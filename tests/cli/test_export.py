@@ -41,3 +41,4 @@ def test_wrong_calls_name_the_fix(tmp_path):
     (tmp_path / "nafssr-t_x4.onnx").write_text("mine")
     failed(stereosr("export", STEREOSR_HOME=str(tmp_path)), 2, "nafssr-t_x4.onnx exists", "--overwrite")
     failed(stereosr("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
+    failed(stereosr("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")

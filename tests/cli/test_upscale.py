@@ -199,7 +199,7 @@ def test_views_of_unequal_size_are_refused_with_both_sizes(pair):
 
 def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp_path):
     (tmp_path / "file").write_text("")
-    failed(stereosr("upscale", *pair, "-o", tmp_path / "file" / "out"), 2, str(tmp_path / "file"), "-o names a folder")
+    failed(stereosr("upscale", *pair, "-o", tmp_path / "file" / "out"), 2, f"{tmp_path / 'file'} is a file")
 
 
 @pytest.mark.parametrize(
