@@ -42,13 +42,14 @@ def load_weights(
             fits several scales.
     """
     state, container = read_state(path)
-    candidates = [
-        (m, s) for m in ([model] if model else zoo().values()) for s in m.scales if scale is None or s == scale
-    ]
-    fitting = [(m, s) for m, s in candidates if _shapes(m, s) == _shapes_of(state.items())]
-    if not fitting:
-        raise UsageError(f"{path} {_why_not(state, candidates)}")
-    found, scales = fitting[0][0], [s for m, s in fitting if m is fitting[0][0]]
+    models, given = [model] if model else list(zoo().values()), _shapes_of(state.items())
+    for found in models:
+        scales = [s for s in found.scales if scale in (None, s) and _shapes(found, s) == given]
+        if scales:
+            break
+    else:
+        candidates = [(m, s) for m in models for s in m.scales if scale in (None, s)]
+        raise UsageError(f"{path} {_why_not(state, candidates) if candidates else f'fits no model of x{scale}'}")
     if len(scales) > 1:
         raise UsageError(
             f"{path}: {found.name} has the same tensors at every scale: pass -s {' or -s '.join(map(str, scales))}"

@@ -94,6 +94,8 @@ def test_partial_and_wrong_checkpoints_name_the_tensors(tmp_path: Path) -> None:
         load_weights(saved({"params": few}, tmp_path / "b.pth"))
     with pytest.raises(UsageError, match=r"is not passrnet x4: upscale\.4\.weight is 256x64x1x1, not 1024x64x1x1"):
         load_network(find("passrnet"), 4, saved(state_of("passrnet", 2), tmp_path / "c.pth"))
+    with pytest.raises(UsageError, match=r"c\.pth fits no model of x3"):
+        load_weights(tmp_path / "c.pth", scale=3)
     with pytest.raises(UsageError, match="fits no model: it begins with conv_a"):
         load_weights(saved({"conv_a.weight": torch.zeros(3)}, tmp_path / "d.pth"))
 
