@@ -179,6 +179,8 @@ def _work(
     except StereosrError as error:
         task.result = Result(task.item, "failed", error)
         return task
+    if settings.swap and len(task.item.sources) == len(task.item.targets) == 2:
+        outputs = outputs[::-1]  # what comes of a file goes by that file's name
     task.result = Result(
         task.item,
         "done",

@@ -33,7 +33,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="What is written.",
 )
-@click.option("--swap", is_flag=True, help="Left is right: exchange the views before anything else.")
+@click.option(
+    "--swap",
+    is_flag=True,
+    help="Left is right: exchange the views before anything else. Of two files each keeps its name.",
+)
 @click.option("--rectify", is_flag=True, help="Undo a small vertical offset or turn of the right view first.")
 @click.option(
     "-t",

@@ -50,4 +50,7 @@ def test_what_cannot_be_done_says_why(clip):
     failed(stereosr("upscale", plain), 1, "plain.mp4")
     done = stereosr("upscale", clip, "--dry-run")
     assert done.stdout.strip().endswith("clip_SBS_x4.mp4")
+    done = stereosr("upscale", clip.parent, "-o", clip.parent / "out", "--dry-run")
+    assert done.stdout == f"{clip} -> {clip.parent / 'out/clip_SBS_x4.mp4'}\n"
+    assert "plain.mp4" in done.stderr
     assert {p.name for p in clip.parent.iterdir()} == {"clip_SBS.mp4", "plain.mp4"}

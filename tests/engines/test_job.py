@@ -155,6 +155,18 @@ class TestPixels:
             sizes.append(item.targets[0].stat().st_size)
         assert sizes[0] < 0.7 * sizes[1]
 
+    def test_exchanged_files_keep_their_names_and_exchanged_halves_do_not(self, tmp_path):
+        seen = []
+        backend = FakeBackend(lambda pair: seen.append(pair) or pair)
+        left, right = noise(8, 9), noise(8, 9, 1)
+        results_of_files = results(pair_item(tmp_path / "a", left, right), backend, swap=True)
+        assert np.allclose(seen[0].left * 255, right.pixels)
+        assert all(np.array_equal(a.pixels, twice(b)) for a, b in zip(results_of_files, (left, right), strict=True))
+        write_picture(tmp_path / "a_SBS.png", Picture(np.concatenate([left.pixels, right.pixels], 1)))
+        item = Item("a", (tmp_path / "a_SBS.png",), (tmp_path / "L.png", tmp_path / "R.png"), "sbs")
+        results_of_halves = results(item, swap=True)
+        assert all(np.array_equal(a.pixels, twice(b)) for a, b in zip(results_of_halves, (right, left), strict=True))
+
     def test_metadata_travels(self, tmp_path):
         picture = Picture(noise(8, 9).pixels, metadata=Metadata(xmp=b"<x:xmpmeta/>"))
         assert results(pair_item(tmp_path, picture, picture))[0].metadata == picture.metadata
