@@ -14,6 +14,7 @@ import pytest
 from command import failed, stereosr
 from shared_data import ROOT, shared
 from stereosr_engines.degrade import imresize
+from stereosr_engines.library import find_model
 from stereosr_engines.metrics import psnr
 
 EXAMPLES = ROOT / "examples"
@@ -228,6 +229,19 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
 )
 def test_wrong_usage_names_the_fix(pair, arguments, parts):
     failed(stereosr("upscale", *arguments, cwd=pair[0].parent), 2, *parts)
+
+
+def test_several_models_are_averaged(pair):
+    """Of a model with itself that is the model."""
+    for models in (["nafssr-t"], ["nafssr-t"] * 2):
+        chosen = [part for name in models for part in ("-n", name)]
+        done = stereosr("upscale", *pair, "-s", 2, "-o", pair[0].parent / str(len(models)), *chosen)
+        assert done.returncode == 0, done.stderr
+        assert f"{' + '.join(models)} x2" in done.stderr
+    one, two = (cv2.imread(str(pair[0].parent / f"{n}/left_x2.png")) for n in (1, 2))
+    assert np.array_equal(one, two)
+    engines = [find_model("nafssr-t", scale) for scale in (2, 4)]
+    failed(stereosr("upscale", *pair, "-n", engines[0], "-n", engines[1]), 2, "x2", "x4")
 
 
 def test_what_the_system_refuses_is_one_line(pair):
