@@ -357,10 +357,7 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
     if kind not in SUFFIXES.values():
         raise StereosrError(f"cannot write {path}: its suffix must be one of {', '.join(SUFFIXES)}")
     height, width = picture.pixels.shape[:2]
-    if max(height, width) > _MAX_SIDE.get(kind, 2**31):
-        raise StereosrError(
-            f"cannot write {path}: {width}x{height} is more than {kind}'s limit of {_MAX_SIDE[kind]} a side; use PNG"
-        )
+    refuse_too_long(height, width, kind, path)
     samples = _samples(picture, kind)
     meta = picture.metadata
     if meta.icc and meta.icc[16:20] != (b"GRAY" if samples.shape[2] < 3 else b"RGB "):
@@ -387,6 +384,14 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
         return _by_pillow(samples, kind, **options)
     except (OSError, ValueError, OverflowError, struct.error, cv2.error) as error:
         raise StereosrError(f"cannot write {path}: {_reason(error)}") from error
+
+
+def refuse_too_long(height: int, width: int, kind: str, path: Path) -> None:
+    """Raises StereosrError where a format has no pictures of this size."""
+    if max(height, width) > _MAX_SIDE.get(kind, 2**31):
+        raise StereosrError(
+            f"cannot write {path}: {width}x{height} is more than {kind}'s limit of {_MAX_SIDE[kind]} a side; use PNG"
+        )
 
 
 def _samples(picture: Picture, kind: str) -> Pixels:

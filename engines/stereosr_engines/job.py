@@ -18,7 +18,7 @@ from stereosr_engines.backend import Backend
 from stereosr_engines.doubts import Examination, glance
 from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
 from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_pictures
-from stereosr_engines.layouts import Layout, read_stereo, split_halves, write_stereo
+from stereosr_engines.layouts import Layout, read_stereo, refuse_what_no_file_holds, split_halves, write_stereo
 from stereosr_engines.rectify import apply, correction, match, rectify
 from stereosr_engines.tiling import TilePlan, limited, overlap_side_by_side, plan_for_memory
 from stereosr_engines.types import StereoPair
@@ -174,6 +174,9 @@ def _work(
             task.result = _convert(task, backend, settings, manifest, on_plan, on_tile)
             return task
         views = task.reading.result()
+        height, width = (side * backend.spec.scale for side in views.size)
+        for target in task.item.targets:
+            refuse_what_no_file_holds(target, height, width, task.item.out_layout)
         started = time.perf_counter()
         outputs, tiles = _upscale(views, backend, settings, lambda count: on_plan(task.item, count), on_tile)
     except StereosrError as error:

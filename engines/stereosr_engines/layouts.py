@@ -13,6 +13,7 @@ from PIL import Image as Pil
 
 from stereosr_engines.errors import StereosrError, UsageError
 from stereosr_engines.images import (
+    SUFFIXES,
     Metadata,
     Picture,
     Pixels,
@@ -24,6 +25,7 @@ from stereosr_engines.images import (
     quiet_pillow,
     read_bytes,
     refuse_too_large,
+    refuse_too_long,
     to_float,
     write_bytes,
     write_picture,
@@ -148,6 +150,13 @@ def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, qual
         raise UsageError(f"cannot write {path}: {layout} is {'two files' if layout == 'pair' else 'only read'}")
     else:
         write_picture(path, join_views(left, right, layout, path), quality)
+
+
+def refuse_what_no_file_holds(path: Path, height: int, width: int, layout: Layout) -> None:
+    """Before the work: raises StereosrError where views of this size make a picture too large for the file's format."""
+    rows, columns = {"sbs": (1, 2), "jps": (1, 2), "ou": (2, 1)}.get(layout, (1, 1))
+    kind = "JPEG" if layout in JPEG_LAYOUTS else SUFFIXES.get(path.suffix.lower(), "")
+    refuse_too_long(rows * height, columns * width, kind, path)
 
 
 # --- halves ----------------------------------------------------------------------------------------------------------

@@ -155,6 +155,16 @@ class TestPixels:
             sizes.append(item.targets[0].stat().st_size)
         assert sizes[0] < 0.7 * sizes[1]
 
+    @pytest.mark.parametrize(("width", "layout", "count"), [(8192, "pair", 2), (4096, "sbs", 1)])
+    def test_what_the_format_cannot_hold_is_said_before_the_work(self, tmp_path, width, layout, count):
+        item = pair_item(tmp_path, noise(1, width), noise(1, width, 1))
+        targets = tuple(tmp_path / f"{n}.webp" for n in range(count))
+        backend = FakeBackend()
+        (result,) = run([Item("a", item.sources, targets, "pair", layout)], backend, Settings(model="fake"), None)
+        assert "16384x2 is more than WEBP" in str(result.error)
+        assert "use PNG" in str(result.error)
+        assert backend.tiles == []
+
     def test_exchanged_files_keep_their_names_and_exchanged_halves_do_not(self, tmp_path):
         seen = []
         backend = FakeBackend(lambda pair: seen.append(pair) or pair)
