@@ -95,7 +95,7 @@ def rows_of(
     name: str, size: tuple[int, int], files: list[Path], network: nn.Module, rounds: int
 ) -> list[dict[str, object]]:
     pair = picture(*size)
-    truth = open_backend(files[0], "ort-cpu")[0].infer(pair)
+    truth = open_backend(files[0], "ort-cpu").infer(pair)
     ways: list[tuple[str, str, Callable[[], StereoPair], Backend | None]] = []
     on_gpu = network.cuda()
     for precision in ("fp32", "fp16"):

@@ -21,9 +21,10 @@ def build_engine(
 ) -> None:
     """Build the engine, with progress on stderr, and say what it is."""
     from stereosr_cli.progress import BuildProgress
+    from stereosr_engines.enginefile import unusable
     from stereosr_engines.library import home
     from stereosr_engines.spec import read_spec
-    from stereosr_engines.tensorrt_build import WORKSPACE, build, identify, profile_of
+    from stereosr_engines.tensorrt_build import build, identify, profile_of
 
     spec = read_spec(onnx)
     wanted = identify(
@@ -32,11 +33,15 @@ def build_engine(
         profile_of(spec, size),
         targets,
         this_gpu(),
-        workspace // 2**20 if workspace else WORKSPACE,
+        workspace // 2**20 if workspace else 0,
     )
+    kept = out is None
     out = out or home() / wanted.file_name(onnx)
     if out.exists() and not overwrite:
-        raise UsageError(f"{out} exists: pass --overwrite, or -o for another file")
+        reason = unusable(out, wanted) if kept else None  # what is kept is ours to mend
+        if reason is None:
+            raise UsageError(f"{out} exists: pass --overwrite, or -o for another file")
+        click.echo(f"building {out.name} again: {reason}", err=True)
     with BuildProgress() as progress:
         engine = build(onnx, wanted, progress.step)
     engine.write(out)

@@ -140,28 +140,49 @@ def choose(requested: str, states: Sequence[State]) -> Choice:
     return Choice(requested, ())
 
 
-def select(requested: str, suffix: str = ".onnx") -> tuple[BackendKind, Choice]:
-    """The kind of backend for files of this suffix: the one asked for, or with ``auto`` the best that works here.
-
-    Raises:
-        UsageError, BackendUnavailable: as ``choose``.
-    """
+def select(requested: str, suffix: str) -> BackendKind:
+    """The kind of backend for files of this suffix, before it is opened. Raises as ``choose``."""
     choice = choose(requested, [kind.state(suffix) for kind in kinds()])
-    return next(k for k in kinds() if k.name == choice.name), choice
+    return _kind(choice)
 
 
-def open_backend(path: Path, requested: str = "auto", options: RunOptions | None = None) -> tuple[Backend, Choice]:
-    """Open a model file. Tiles that fp16 spoils are done again in fp32.
+def open_model(
+    find: Callable[[BackendKind], Path], suffix: str, requested: str, options: RunOptions
+) -> tuple[Backend, Path, Choice]:
+    """Open the file of this suffix that ``find`` has for the kind asked for, or with ``auto`` for the best that works.
+
+    What shows only when a backend is opened (its libraries do not load, say) makes ``auto`` step down too. Tiles that
+    fp16 spoils are done again in fp32.
 
     Raises:
         UsageError, BackendUnavailable: as ``choose``; also for a file that is not a model of ours.
+        OutOfMemory: if the model does not fit.
     """
     from stereosr_engines.guard import Guarded
 
-    options = options or RunOptions()
-    kind, choice = select(requested, path.suffix)
-    backend = kind.open(path, options)
-    return (Guarded(backend, path, kind, options) if backend.spec.precision == "fp16" else backend), choice
+    states = [kind.state(suffix) for kind in kinds()]
+    while True:
+        choice = choose(requested, states)
+        kind = _kind(choice)
+        path = find(kind)
+        try:
+            backend = kind.open(path, options)
+        except BackendUnavailable as error:
+            if requested != "auto":
+                raise
+            failed = State(kind.name, str(error), expected=True)
+            states = [failed if state.name == kind.name else state for state in states]
+            continue
+        return (Guarded(backend, path, kind, options) if backend.spec.precision == "fp16" else backend), path, choice
+
+
+def _kind(choice: Choice) -> BackendKind:
+    return next(kind for kind in kinds() if kind.name == choice.name)
+
+
+def open_backend(path: Path, requested: str = "auto", options: RunOptions | None = None) -> Backend:
+    """Open a model file. Raises as ``open_model``."""
+    return open_model(lambda _kind: path, path.suffix, requested, options or RunOptions())[0]
 
 
 def infer_each(backend: Backend, pairs: Iterable[StereoPair]) -> Iterator[StereoPair]:

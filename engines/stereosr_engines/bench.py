@@ -124,7 +124,7 @@ def open_models(
     for file in files:
         for kind in backends or [k.name for k in kinds() if k.missing() is None]:
             try:
-                backend, _ = open_backend(file, kind, options)
+                backend = open_backend(file, kind, options)
             except StereosrError as error:
                 yield error if backends else StereosrError(f"{file.name} on {kind}: {error}")
                 continue

@@ -130,6 +130,14 @@ def read_engine(path: Path) -> EngineFile:
     return EngineFile(_identity(header["identity"]), spec, header["layers"], header["half_layers"], plan)
 
 
+def unusable(path: Path, wanted: Identity) -> str | None:
+    """Why the engine that lies there is not the one that is wanted; None if it is."""
+    try:
+        return read_engine(path).identity.differs(wanted)
+    except UsageError as error:
+        return str(error)
+
+
 def _identity(values: dict[str, Any]) -> Identity:
     profile = Profile(*(tuple(size) for size in values["profile"].values()))
     return Identity(**values | {"profile": profile, "targets": tuple(values["targets"])})

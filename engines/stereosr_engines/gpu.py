@@ -20,8 +20,9 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Driver:
-    """``cuda``: the newest CUDA version that the driver serves, ``13.0``."""
+    """``version``: ``580.65.06``, empty if not told; ``cuda``: the newest CUDA version that it serves, ``13.0``."""
 
+    version: str
     cuda: str
     gpus: tuple[Gpu, ...]
 
@@ -29,11 +30,8 @@ class Driver:
 @cache
 def driver() -> Driver | None:
     """The driver and its cards; None where there is no driver or no card."""
-    try:
-        library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return None
-    if library.cuInit(0):
+    library = _library("nvcuda.dll", "libcuda.so.1")
+    if library is None or library.cuInit(0):
         return None
     version, count = ctypes.c_int(), ctypes.c_int()
     library.cuDriverGetVersion(ctypes.byref(version))
@@ -41,7 +39,21 @@ def driver() -> Driver | None:
     if not count.value:
         return None
     cuda = f"{version.value // 1000}.{version.value % 1000 // 10}"
-    return Driver(cuda, tuple(_gpu(library, index) for index in range(count.value)))
+    return Driver(_version(), cuda, tuple(_gpu(library, index) for index in range(count.value)))
+
+
+def _library(windows: str, linux: str) -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL(windows if sys.platform == "win32" else linux)
+    except OSError:
+        return None
+
+
+def _version() -> str:
+    management, text = _library("nvml.dll", "libnvidia-ml.so.1"), ctypes.create_string_buffer(96)
+    if management is not None and not management.nvmlInit_v2():
+        management.nvmlSystemGetDriverVersion(text, len(text))
+    return text.value.decode()
 
 
 def _gpu(library: ctypes.CDLL, index: int) -> Gpu:

@@ -1,6 +1,5 @@
 """Running ONNX files in onnxruntime: what its backends share."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stereosr_engines.backend import RunOptions
-from stereosr_engines.errors import BackendUnavailable, UsageError
+from stereosr_engines.errors import BackendUnavailable, OutOfMemory, StereosrError, UsageError
+from stereosr_engines.timing import default_threads
 from stereosr_engines.types import Image
 
 if TYPE_CHECKING:
@@ -24,19 +24,23 @@ def open_session(
 
     Raises:
         UsageError: if onnxruntime cannot load the file.
+        OutOfMemory: if it does not fit.
         BackendUnavailable: if it runs something else: onnxruntime starts on another provider without a word.
     """
     import onnxruntime
 
     how = onnxruntime.SessionOptions()
-    how.intra_op_num_threads = options.threads or len(os.sched_getaffinity(0))
+    how.intra_op_num_threads = options.threads or default_threads()
     how.log_severity_level = 3
     # From a shape's second run on, all of its memory would be asked for in one piece beside that of the first run:
     # measured, 1.8 times the memory for no gain in time.
     how.enable_mem_pattern = False
     try:
-        session = onnxruntime.InferenceSession(str(path), how, providers=[(provider, settings)])
+        # Else onnxruntime's Python part goes on with another provider where this one fails, with words on stdout.
+        session = onnxruntime.InferenceSession(str(path), how, providers=[(provider, settings)], enable_fallback=0)
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
+        if _of_memory(error):
+            raise OutOfMemory(f"{path.name} does not fit into memory: close other programs") from error
         raise UsageError(f"onnxruntime cannot load {path}: {first_line(error)}; export it again") from error
     running = session.get_providers()
     if running != [provider, *([CPU] if provider != CPU else [])]:
@@ -44,10 +48,14 @@ def open_session(
     return session
 
 
-def memory_error(error: Exception) -> MemoryError | None:
-    """The same as a MemoryError, if that is what onnxruntime means."""
+def run_error(error: Exception) -> Exception:
+    """What onnxruntime means: a MemoryError if a smaller tile may do, else a StereosrError."""
+    return MemoryError(first_line(error)) if _of_memory(error) else StereosrError(f"onnxruntime: {first_line(error)}")
+
+
+def _of_memory(error: Exception) -> bool:
     text = str(error).lower()
-    return MemoryError(first_line(error)) if "alloc" in text or "out of memory" in text else None
+    return "alloc" in text or "out of memory" in text
 
 
 def first_line(error: Exception) -> str:

@@ -15,9 +15,8 @@ from typing import Any
 from stereosr_engines.enginefile import EngineFile, Identity, Profile, Size
 from stereosr_engines.errors import BackendUnavailable, StereosrError, UsageError
 from stereosr_engines.gpu import Gpu
-from stereosr_engines.images import write_bytes
-from stereosr_engines.library import home
 from stereosr_engines.spec import ModelSpec, read_spec
+from stereosr_engines.tensorrt_cache import cache_path, read_cache, write_cache
 
 TENSORRT, RTX = "tensorrt", "tensorrt_rtx"
 EXTRAS = {TENSORRT: "tensorrt", RTX: "rtx"}
@@ -25,9 +24,6 @@ EXTRAS = {TENSORRT: "tensorrt", RTX: "rtx"}
 
 BEST, MOST = (270, 480), (540, 960)
 """Of the dynamic profile, in LR pixels: larger pictures come in tiles."""
-
-WORKSPACE = 4096
-"""MiB that a layer may use."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase of the build, the steps done and all of its steps."""
@@ -48,39 +44,43 @@ def profile_of(spec: ModelSpec, size: Size | None) -> Profile:
     return Profile(size, size, size)
 
 
+def cards(flavour: str, targets: tuple[str, ...], gpu: Gpu | None) -> tuple[tuple[str, ...], str]:
+    """The compute capabilities to build for, those of the card given if none are asked for, and the name of the card
+    that the engine will be bound to, empty if none.
+
+    Raises:
+        BackendUnavailable: if the flavour is not installed, or does not serve the card given.
+        UsageError: for targets that it does not have.
+    """
+    trt = load(flavour)
+    if flavour != RTX:
+        if gpu is None or targets not in ((), (gpu.capability,)):
+            raise UsageError(f'{flavour} builds for the GPU at hand alone; for others: pip install "stereosr[rtx]"')
+        return (gpu.capability,), gpu.name
+    if gpu and not targets:
+        reason = unserved(trt, flavour, gpu)
+        if reason:
+            raise BackendUnavailable(reason)
+        targets = (gpu.capability,)
+    have = rtx_targets(trt)
+    if not targets or set(targets) - set(have):
+        wanted = ", ".join(targets) or "no GPU here"
+        raise UsageError(f"{wanted}: {flavour} builds for {', '.join(have)}: pass --for")
+    return targets, ""
+
+
 def identify(
     onnx: Path,
     flavour: str,
     profile: Profile,
     targets: tuple[str, ...],
     gpu: Gpu | None = None,
-    workspace: int = WORKSPACE,
+    workspace: int = 0,
 ) -> Identity:
-    """What the engine of this file would be. ``targets`` are compute capabilities; empty for the card given.
-
-    Raises:
-        BackendUnavailable: if the flavour is not installed.
-        UsageError: for targets that it does not have.
-    """
+    """What the engine of this file would be. Raises as ``cards``."""
     targets, name = cards(flavour, targets, gpu)
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     return Identity(digest, profile, flavour, load(flavour).__version__, targets, name, workspace)
-
-
-def cards(flavour: str, targets: tuple[str, ...], gpu: Gpu | None) -> tuple[tuple[str, ...], str]:
-    """The compute capabilities to build for, and the card to tune on, if it is for one; arguments and errors as of
-    ``identify``."""
-    trt = load(flavour)
-    if flavour == RTX:
-        have = [name.lower() for name in dir(trt.ComputeCapability) if name.startswith("SM")]
-        targets = targets or ((gpu.capability,) if gpu else ())
-        if not targets or set(targets) - set(have):
-            wanted = ", ".join(targets) or "no GPU here"
-            raise UsageError(f"{wanted}: {flavour} builds for {', '.join(sorted(have, key=_number))}: pass --for")
-        return targets, ""
-    if gpu is None or targets not in ((), (gpu.capability,)):
-        raise UsageError(f'{flavour} builds for the GPU at hand alone; for others: pip install "stereosr[rtx]"')
-    return (gpu.capability,), gpu.name
 
 
 def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _done, _all: None) -> EngineFile:
@@ -100,9 +100,12 @@ def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _don
         raise StereosrError(f"{wanted.flavour} cannot read {onnx}: {_first_error(parser)}")
     config = builder.create_builder_config()
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # the layer report has types then
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace << 20)
+    config.clear_flag(trt.BuilderFlag.TF32)  # fp32 files are computed in fp32: TF32 would round products to 11 bits
+    if wanted.workspace:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, wanted.workspace << 20)
     monitor = config.progress_monitor = _monitor(trt, progress)
     if wanted.flavour == RTX:
+        config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)  # else large pictures could not be CUDA graphs
         config.num_compute_capabilities = len(wanted.targets)
         for index, target in enumerate(wanted.targets):
             config.set_compute_capability(getattr(trt.ComputeCapability, target.upper()), index)
@@ -116,7 +119,8 @@ def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _don
     if monitor.problem is not None:
         raise monitor.problem
     if plan is None:
-        raise StereosrError(f"{wanted.flavour} cannot build {onnx}: {log.first_error or 'no reason given'}")
+        hint = ": raise --workspace, or pass --size" if "OutOfMemory" in log.first_error else ""
+        raise StereosrError(f"{wanted.flavour} cannot build {onnx}: {log.first_error or 'no reason given'}{hint}")
     layers, half_layers = log.layers
     return EngineFile(wanted, spec, layers, half_layers, bytes(plan))
 
@@ -131,16 +135,26 @@ def load(flavour: str) -> Any:
         raise BackendUnavailable(f"{flavour} does not load ({error}): see 'stereosr doctor'") from error
 
 
+def rtx_targets(trt: Any) -> list[str]:
+    """The compute capabilities that this TensorRT-RTX serves: ``sm75``, ``sm86``..."""
+    names = [name.lower() for name in dir(trt.ComputeCapability) if name.startswith("SM")]
+    return sorted(names, key=lambda name: int(name.removeprefix("sm")))
+
+
+def unserved(trt: Any, flavour: str, gpu: Gpu) -> str | None:
+    """Why engines of this flavour do not run on a card, and what to do; None if they do."""
+    if flavour != RTX or gpu.capability in rtx_targets(trt):
+        return None
+    served = ", ".join(rtx_targets(trt))
+    return f'{flavour} serves {served}, {gpu.name} is {gpu.capability}: pip install "stereosr[tensorrt]"'
+
+
 def _first_error(parser: Any) -> str:
     """The node that the parser stumbled over, and its words."""
     if not parser.num_errors:
         return "no reason given"
     error = parser.get_error(0)
     return f"{error.node_operator()} {error.node_name()}: {error.desc()}"
-
-
-def _number(target: str) -> int:
-    return int(target.removeprefix("sm"))
 
 
 def _logger(trt: Any) -> Any:
@@ -194,28 +208,18 @@ def _monitor(trt: Any, progress: Progress) -> Any:
 
 
 class _TimingCache:
-    """What ``tensorrt`` measured on this card in earlier builds, kept in the user's cache with a checksum.
-
-    TensorRT-RTX measures nothing, and a cache with a flipped byte has been seen to end the process.
-    """
+    """What ``tensorrt`` measured on this card in earlier builds. TensorRT-RTX measures nothing."""
 
     def __init__(self, config: Any, wanted: Identity) -> None:
         self._config = config
-        self._path = None
-        if wanted.flavour == TENSORRT:
-            place = re.sub(r"\W+", "-", f"{wanted.version} {wanted.gpu}".lower())
-            self._path = home() / f"timing-{place}.cache"
+        self._path = cache_path("timing", wanted.version, wanted.gpu) if wanted.flavour == TENSORRT else None
 
     def __enter__(self) -> None:
         if self._path:
-            data = self._path.read_bytes() if self._path.exists() else b""
-            checksum, content = data[:32], data[32:]
-            if checksum != hashlib.sha256(content).digest():
-                content = b""
-            self._config.set_timing_cache(self._config.create_timing_cache(content), False)
+            kept = self._config.create_timing_cache(read_cache(self._path))
+            self._cache = kept or self._config.create_timing_cache(b"")  # None for what TensorRT cannot read
+            self._config.set_timing_cache(self._cache, False)
 
     def __exit__(self, *_error: object) -> None:
         if self._path:
-            content = bytes(self._config.get_timing_cache().serialize())
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(self._path, hashlib.sha256(content).digest() + content)
+            write_cache(self._path, bytes(self._config.get_timing_cache().serialize()))

@@ -28,7 +28,7 @@ def _gpus() -> Iterator[str]:
     if here is None:
         yield "no NVIDIA GPU: no driver answers"
         return
-    yield f"NVIDIA driver for CUDA {here.cuda}"
+    yield f"NVIDIA driver {here.version}, for CUDA up to {here.cuda}"
     for index, gpu in enumerate(here.gpus):
         yield f"GPU {index}: {gpu.name}, {gpu.capability}, {gpu.memory / 2**30:.1f} GiB"
 

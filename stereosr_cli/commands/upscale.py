@@ -9,7 +9,7 @@ import click
 from stereosr_cli import options
 
 if TYPE_CHECKING:
-    from stereosr_engines.backend import Backend
+    from stereosr_engines.backend import Backend, BackendKind
     from stereosr_engines.inputs import Inputs
     from stereosr_engines.job import Item, Result, Settings
 
@@ -105,11 +105,12 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     Ends with 0 if all is done, 1 for a failure, 2 for wrong usage, 3 if some failed, 4 if the backend asked for cannot
     be used, 5 if the smallest tile does not fit into memory, 130 if interrupted.
     """
+    from stereosr_engines.backend import select
     from stereosr_engines.ensemble import ModelEnsemble, SelfEnsemble
     from stereosr_engines.library import spec_of_file
 
     chosen["backend"] = _backend(chosen)
-    files = _find_models(chosen)
+    files = [_find_model(name, chosen, select(chosen["backend"], suffix)) for name, suffix in _models(chosen).items()]
     inputs = _collect(paths, chosen, spec_of_file(files[0]).scale)
     for line in inputs.left_out:
         click.echo(line, err=True)
@@ -117,7 +118,7 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
         for item in inputs.items:
             click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
         return 0
-    opened = _open_models(files, chosen)
+    opened, files = _open_models(chosen)
     backend: Backend = ModelEnsemble(opened) if len(opened) > 1 else opened[0]
     if chosen["ensemble"]:
         backend = SelfEnsemble(backend, colours=chosen["ensemble"] > 1)
@@ -142,39 +143,46 @@ def _backend(chosen: dict[str, Any]) -> str:
     return on_cpu
 
 
-def _find_models(chosen: dict[str, Any]) -> list[Path]:
-    """The model files that were asked for, of the precision that suits the backend."""
-    from stereosr_engines.backend import select
+def _models(chosen: dict[str, Any]) -> dict[str, str]:
+    """The models asked for, by name or path, with the suffix of their files."""
     from stereosr_engines.enginefile import SUFFIX
+    from stereosr_engines.library import DEFAULT_MODEL
+
+    return {name: SUFFIX if name.endswith(SUFFIX) else ".onnx" for name in chosen["model"] or (DEFAULT_MODEL,)}
+
+
+def _find_model(name: str, chosen: dict[str, Any], kind: "BackendKind") -> Path:
+    """The file of a model, of the precision that was asked for, or that suits the backend."""
     from stereosr_engines.errors import UsageError
-    from stereosr_engines.library import DEFAULT_MODEL, find_model, spec_of_file
+    from stereosr_engines.library import find_model, spec_of_file
 
-    files, asked = [], chosen["precision"]
-    for name in chosen["model"] or (DEFAULT_MODEL,):
-        kind, _ = select(chosen["backend"], SUFFIX if name.endswith(SUFFIX) else ".onnx")
-        file = find_model(name, chosen["scale"], kind.precisions if asked == "auto" else (asked,))
-        precision = spec_of_file(file).precision
-        if asked not in ("auto", precision):
-            raise UsageError(f"{file} is {precision}: leave --precision out, or pass another file")
-        files.append(file)
-    return files
+    asked = chosen["precision"]
+    file = find_model(name, chosen["scale"], kind.precisions if asked == "auto" else (asked,))
+    precision = spec_of_file(file).precision
+    if asked not in ("auto", precision):
+        raise UsageError(f"{file} is {precision}: leave --precision out, or pass another file")
+    return file
 
 
-def _open_models(files: list[Path], chosen: dict[str, Any]) -> "list[Backend]":
-    from stereosr_engines.backend import RunOptions, open_backend
+def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], list[Path]]":
+    """The models, and the files that they are of."""
+    from functools import partial
+
+    from stereosr_engines.backend import RunOptions, open_model
 
     def say(line: str) -> None:
         if not chosen["quiet"]:
             click.echo(line, err=True)
 
     options = RunOptions(chosen["threads"], chosen["gpu"] or 0, say)
-    opened = []
-    for file in files:
-        backend, choice = open_backend(file, chosen["backend"], options)
+    opened, files = [], []
+    for name, suffix in _models(chosen).items():
+        backend, file, choice = open_model(partial(_find_model, name, chosen), suffix, chosen["backend"], options)
         opened.append(backend)
+        files.append(file)
     if choice.stepped_down:
         say(f"{choice.name} is used; not {'; not '.join(choice.stepped_down)}")
-    return opened
+    return opened, files
 
 
 def _collect(paths: tuple[Path, ...], chosen: dict[str, Any], scale: int) -> "Inputs":

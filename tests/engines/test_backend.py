@@ -1,19 +1,20 @@
 """Which backend runs: the whole table of ``choose``, and what each kind says of this machine."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
 from command import failed, stereosr
 from fakes import FakeBackend, random_pair
 from stereosr_engines import backend as backend_module
-from stereosr_engines.backend import BackendKind, Choice, State, choose, infer_each, kinds, select
+from stereosr_engines.backend import BackendKind, Choice, RunOptions, State, choose, infer_each, kinds, open_model
 from stereosr_engines.backends import ort_cuda
 from stereosr_engines.errors import BackendUnavailable, UsageError
 from stereosr_engines.gpu import Driver, Gpu
 from stereosr_engines.types import StereoPair
 
-CARD = Driver("13.0", (Gpu("NVIDIA RTX", "sm89", 24 << 30),))
+CARD = Driver("580.65", "13.0", (Gpu("NVIDIA RTX", "sm89", 24 << 30),))
 
 
 def states(*rows: str) -> list[State]:
@@ -58,19 +59,35 @@ def kind(name: str, **changes: object) -> BackendKind:
     return BackendKind(name=name, **fields | changes)  # type: ignore[arg-type]
 
 
+def chosen(requested: str, suffix: str = ".onnx") -> Choice:
+    return open_model(lambda _kind: Path("x"), suffix, requested, RunOptions())[2]
+
+
 def test_a_machine_without_a_card_does_not_hear_of_backends_that_nobody_installed(monkeypatch):
     here = (kind("gpu", on_gpu=True), kind("cpu", missing=lambda: None))
     monkeypatch.setattr(backend_module, "kinds", lambda: here)
     monkeypatch.setattr(backend_module, "driver", lambda: None)
-    assert select("auto")[1] == Choice("cpu", ())
+    assert chosen("auto") == Choice("cpu", ())
     monkeypatch.setattr(backend_module, "driver", lambda: CARD)
-    assert select("auto")[1] == Choice("cpu", ("gpu: no gpu",))
+    assert chosen("auto") == Choice("cpu", ("gpu: no gpu",))
+
+
+def test_what_shows_when_a_backend_is_opened_makes_auto_step_down_with_the_file_of_the_next(monkeypatch):
+    def refuses(_path: Path, _options: RunOptions) -> FakeBackend:
+        raise BackendUnavailable("its libraries do not load")
+
+    here = (kind("gpu", on_gpu=True, missing=lambda: None, open=refuses), kind("cpu", missing=lambda: None))
+    monkeypatch.setattr(backend_module, "kinds", lambda: here)
+    opened = open_model(lambda kind: Path(kind.precisions[0]), ".onnx", "auto", RunOptions())
+    assert opened[1:] == (Path("fp32"), Choice("cpu", ("gpu: its libraries do not load",)))
+    with pytest.raises(BackendUnavailable, match="its libraries do not load"):
+        chosen("gpu")
 
 
 def test_engine_files_are_for_backends_that_open_them(monkeypatch):
     monkeypatch.setattr(backend_module, "kinds", lambda: (kind("cpu", missing=lambda: None),))
     with pytest.raises(BackendUnavailable, match=r"cpu: it opens \.onnx files, no \.engine"):
-        select("auto", ".engine")
+        chosen("auto", ".engine")
 
 
 def test_every_kind_has_a_name_and_a_rank_of_its_own():

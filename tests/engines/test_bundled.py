@@ -20,7 +20,7 @@ from stereosr_engines.upscale import upscale
 
 
 def engine(scale: int) -> Backend:
-    return open_backend(find_model("nafssr-t", scale), "ort-cpu")[0]
+    return open_backend(find_model("nafssr-t", scale), "ort-cpu")
 
 
 def views(scene: Path, scale: int) -> list[np.ndarray]:

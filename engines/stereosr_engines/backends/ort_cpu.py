@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from stereosr_engines.backend import BackendKind, RunOptions
-from stereosr_engines.onnxruntime_run import CPU, from_nchw, memory_error, open_session, to_nchw
+from stereosr_engines.onnxruntime_run import CPU, from_nchw, open_session, run_error, to_nchw
 from stereosr_engines.spec import ModelSpec, read_spec
 from stereosr_engines.types import StereoPair
 
@@ -22,7 +22,7 @@ class OrtCpu:
         try:
             left, right = self._session.run(["left_sr", "right_sr"], feeds)
         except Exception as error:
-            raise memory_error(error) or error from error
+            raise run_error(error) from error
         return StereoPair(from_nchw(left), from_nchw(right))
 
     def close(self) -> None:

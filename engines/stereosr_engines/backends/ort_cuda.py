@@ -1,24 +1,33 @@
 """onnxruntime with CUDA: every NVIDIA card, nothing to build."""
 
+import contextlib
+import sys
 from pathlib import Path
 
 from stereosr_engines.backend import BackendKind, RunOptions, installed
 from stereosr_engines.gpu import driver
-from stereosr_engines.onnxruntime_run import CUDA, from_nchw, memory_error, open_session, to_nchw
+from stereosr_engines.onnxruntime_run import CUDA, from_nchw, open_session, run_error, to_nchw
 from stereosr_engines.spec import ModelSpec, read_spec
 from stereosr_engines.types import StereoPair
 
+SETTINGS = {
+    "use_tf32": 0,  # fp32 files are computed in fp32: TF32 would round products to 11 bits
+    "cudnn_conv_algo_search": "HEURISTIC",  # not every algorithm of every convolution timed at every new size
+    "arena_extend_strategy": "kSameAsRequested",  # not up to twice the memory
+}
+
 
 class OrtCuda:
-    """A session on one card. fp32 files are computed in fp32: TF32 would round products to 11 bits."""
+    """A session on one card."""
 
     def __init__(self, path: Path, options: RunOptions) -> None:
         import onnxruntime
 
-        onnxruntime.preload_dlls()  # of the wheels that onnxruntime-gpu[cuda,cudnn] brings
+        with contextlib.redirect_stdout(sys.stderr):  # where it says what it did not find
+            onnxruntime.preload_dlls()  # of the wheels that onnxruntime-gpu[cuda,cudnn] brings
         self.spec: ModelSpec = read_spec(path)
         self._gpu = options.gpu
-        self._session = open_session(path, options, CUDA, {"device_id": options.gpu, "use_tf32": 0})
+        self._session = open_session(path, options, CUDA, SETTINGS | {"device_id": options.gpu})
         self.device = f"onnxruntime {CUDA}"
 
     def infer(self, pair: StereoPair) -> StereoPair:
@@ -31,7 +40,7 @@ class OrtCuda:
             self._session.run_with_iobinding(binding)
             left, right = binding.copy_outputs_to_cpu()
         except Exception as error:
-            raise memory_error(error) or error from error
+            raise run_error(error) from error
         return StereoPair(from_nchw(left), from_nchw(right))
 
     def close(self) -> None:
