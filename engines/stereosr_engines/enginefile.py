@@ -50,7 +50,7 @@ class Identity:
         version: of that module.
         targets: compute capabilities, ``sm89``.
         gpu: name of the card that it was tuned on; empty for one that runs on every card of its targets.
-        workspace: MiB that a layer may use.
+        workspace: MiB that a layer may use; 0 for what TensorRT allows itself, which an attention map needs.
     """
 
     onnx: str
@@ -73,7 +73,8 @@ class Identity:
         if self.profile != wanted.profile:
             return f"it takes pictures of {self.profile}, not {wanted.profile}"
         if self.workspace != wanted.workspace:
-            return f"it was built with a workspace of {self.workspace} MiB, not {wanted.workspace}"
+            limits = [f"{size} MiB" if size else "any size" for size in (self.workspace, wanted.workspace)]
+            return f"it was built with a workspace of {limits[0]}, not {limits[1]}"
         return self.unfit(wanted.flavour, wanted.version, wanted.targets[0], wanted.gpu)
 
     def unfit(self, flavour: str, version: str, capability: str, gpu: str) -> str | None:

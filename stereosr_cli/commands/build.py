@@ -11,7 +11,7 @@ from stereosr_cli import options
 @click.argument("onnx", type=click.Path(path_type=Path))
 @options.target
 @options.engine_size
-@click.option("--workspace", type=options.Size(), help="Memory that a layer may use.  [default: 4G]")
+@click.option("--workspace", type=options.Size(), help="Memory that a layer may use.  [default: TensorRT's own limit]")
 @click.option(
     "-o", "--out", type=click.Path(path_type=Path), help="File to write.  [default: kept where upscale finds it]"
 )

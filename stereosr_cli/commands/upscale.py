@@ -110,7 +110,7 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     from stereosr_engines.library import spec_of_file
 
     chosen["backend"] = _backend(chosen)
-    files = [_find_model(name, chosen, select(chosen["backend"], suffix)) for name, suffix in _models(chosen).items()]
+    files = [_find_model(name, chosen, select(chosen["backend"], suffix)) for name, suffix in _models(chosen)]
     inputs = _collect(paths, chosen, spec_of_file(files[0]).scale)
     for line in inputs.left_out:
         click.echo(line, err=True)
@@ -143,12 +143,12 @@ def _backend(chosen: dict[str, Any]) -> str:
     return on_cpu
 
 
-def _models(chosen: dict[str, Any]) -> dict[str, str]:
-    """The models asked for, by name or path, with the suffix of their files."""
+def _models(chosen: dict[str, Any]) -> list[tuple[str, str]]:
+    """The models asked for, by name or path, each with the suffix of its file."""
     from stereosr_engines.enginefile import SUFFIX
     from stereosr_engines.library import DEFAULT_MODEL
 
-    return {name: SUFFIX if name.endswith(SUFFIX) else ".onnx" for name in chosen["model"] or (DEFAULT_MODEL,)}
+    return [(name, SUFFIX if name.endswith(SUFFIX) else ".onnx") for name in chosen["model"] or (DEFAULT_MODEL,)]
 
 
 def _find_model(name: str, chosen: dict[str, Any], kind: "BackendKind") -> Path:
@@ -176,7 +176,7 @@ def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], list[Path]]":
 
     options = RunOptions(chosen["threads"], chosen["gpu"] or 0, say)
     opened, files = [], []
-    for name, suffix in _models(chosen).items():
+    for name, suffix in _models(chosen):
         backend, file, choice = open_model(partial(_find_model, name, chosen), suffix, chosen["backend"], options)
         opened.append(backend)
         files.append(file)

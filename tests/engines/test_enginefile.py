@@ -68,7 +68,8 @@ def test_a_part_of_a_file_and_other_files_are_refused(file: Path) -> None:
         ({"flavour": "tensorrt"}, "built by tensorrt_rtx 1.7, here is tensorrt 1.7"),
         ({"version": "1.8"}, "built by tensorrt_rtx 1.7, here is tensorrt_rtx 1.8"),
         ({"targets": ("sm120",)}, "built for sm86, sm89, the GPU here is sm120"),
-        ({"workspace": 512}, "built with a workspace of 4096 MiB, not 512"),
+        ({"workspace": 0}, "built with a workspace of 4096 MiB, not any size"),
+        ({"workspace": 512}, "built with a workspace of 4096 MiB, not 512 MiB"),
     ],
 )
 def test_an_engine_that_is_not_the_one_wanted_says_why(changes: dict[str, object], reason: str | None) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from command import failed, stereosr
 from golden import with_golden_weights
-from stereosr_cli.engine import flavour
-from stereosr_engines.enginefile import read_engine
-from stereosr_engines.errors import BackendUnavailable
+from stereosr_cli.engine import build_engine, flavour
+from stereosr_engines import tensorrt_build
+from stereosr_engines.enginefile import EngineFile, read_engine, unusable
+from stereosr_engines.errors import BackendUnavailable, UsageError
 from stereosr_engines.library import BUNDLED, file_name, half_of
 from stereosr_engines.spec import METADATA_KEY, read_spec
 from stereosr_engines.tensorrt_build import EXTRAS, RTX, build, count_layers, identify, load, profile_of
@@ -64,22 +65,54 @@ def test_an_engine_for_three_generations_of_cards(half, name: str, share: float,
     assert read_engine(tmp_path / "x.engine") == engine
 
 
-def test_the_command_builds_and_says_what_it_built(half, tmp_path: Path) -> None:
+def test_the_command_builds_and_says_what_it_built(tmp_path: Path) -> None:
+    """In fp32 and for any size, whose attention map alone takes 2 GB: what the guard falls back to has to build."""
     pytest.importorskip(RTX, reason="needs tensorrt_rtx: pip install stereosr[rtx]")
-    arguments = ["build", half("nafssr-t"), "--for", "sm89", "--size", "45x135"]
+    arguments = ["build", BUNDLED / file_name("nafssr-t", 2), "--for", "sm89"]
     done = stereosr(*arguments, STEREOSR_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    (file,) = tmp_path.glob("nafssr-t_x4_fp16_*_sm89_45x135.engine")
-    assert f"{file}: nafssr-t x4 fp16 for sm89, 45x135, tensorrt_rtx" in done.stderr
+    (file,) = tmp_path.glob("nafssr-t_x2_*_sm89.engine")
+    assert f"{file}: nafssr-t x2 fp32 for sm89, 45x135 to 540x960, tensorrt_rtx" in done.stderr
     engine = read_engine(file)
-    assert engine.identity.profile.fixed
-    assert engine.spec.precision == "fp16"
+    assert not engine.identity.profile.fixed
+    assert (engine.spec.precision, engine.half_layers) == ("fp32", 0)
     failed(stereosr(*arguments, STEREOSR_HOME=str(tmp_path)), 2, "exists", "--overwrite")
+    replace(engine, identity=replace(engine.identity, version="1.0")).write(file)
+    assert "it was built by tensorrt_rtx 1.0, here is" in (unusable(file, engine.identity) or "")
+
+
+def test_what_is_kept_is_built_again_where_it_is_stale_or_damaged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip(RTX, reason="needs tensorrt_rtx: pip install stereosr[rtx]")
+    monkeypatch.setenv("STEREOSR_HOME", str(tmp_path / "home"))
+    onnx_file = BUNDLED / file_name("nafssr-t", 2)
+    monkeypatch.setattr(
+        tensorrt_build, "build", lambda _onnx, wanted, _step: EngineFile(wanted, read_spec(onnx_file), 2, 1, b"plan")
+    )
+
+    def built(out: Path | None = None) -> str:
+        build_engine(onnx_file, ("sm89",), None, None, out, overwrite=False)
+        return capsys.readouterr().err
+
+    assert "again" not in built()
+    (file,) = (tmp_path / "home").iterdir()
+    good = file.read_bytes()
+    file.write_bytes(good[:-1] + b"?")
+    assert f"building {file.name} again: {file} is damaged" in built()
+    assert file.read_bytes() == good
+    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+        built()
+    mine = tmp_path / "mine.engine"
+    mine.write_bytes(b"anything")
+    with pytest.raises(UsageError, match="exists: pass --overwrite"):
+        built(mine)
 
 
 def test_what_cannot_be_built_is_refused_in_one_line(half, tmp_path: Path) -> None:
     pytest.importorskip(RTX, reason="needs tensorrt_rtx: pip install stereosr[rtx]")
     failed(stereosr("build", half("nafssr-t"), "--for", "sm90"), 2, "sm90", "sm75", "sm120", "pass --for")
+    failed(stereosr("export", "--format", "tensorrt", "--for", "sm90"), 2, "sm90", "pass --for")
     failed(stereosr("build", half("nafssr-t"), "--for", "sm89", "--size", "8x8"), 2, "at least 45x135")
     foreign = onnx.load(half("nafssr-t"))
     del foreign.metadata_props[:]
