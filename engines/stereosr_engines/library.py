@@ -37,6 +37,12 @@ def installed() -> dict[Path, ModelSpec]:
     return {path: read_spec(path) for path in paths}
 
 
+def bundled(model: str, scale: int | None = None) -> dict[int, Path]:
+    """The fp32 files of a model that are in the wheel, by scale; of one scale, if it is given."""
+    specs = {path: read_spec(path) for path in sorted(BUNDLED.glob("*.onnx"))}
+    return {spec.scale: path for path, spec in specs.items() if spec.name == model and scale in (None, spec.scale)}
+
+
 def engines() -> dict[Path, EngineFile | str]:
     """Every TensorRT engine of the user's cache; in place of one that cannot be used, why."""
     found: dict[Path, EngineFile | str] = {}

@@ -62,48 +62,57 @@ def command(
 
     It is compared with torch before it is written; this needs stereosr[export]. Without MODEL, model and scale are
     seen from the weights; without weights too, it is nafssr-t. Our own weights are exported at every scale unless -s
-    says which.
+    says which; those of the bundled engines were, so that these are taken as they are.
     """
     from stereosr_cli.engine import build_engine, flavour, this_gpu
     from stereosr_cli.extras import need
     from stereosr_engines.enginefile import SUFFIX
     from stereosr_engines.errors import UsageError
-    from stereosr_engines.images import check_writable
-    from stereosr_engines.library import DEFAULT_MODEL, file_name, half_of, home
+    from stereosr_engines.images import check_writable, write_bytes
+    from stereosr_engines.library import DEFAULT_MODEL, bundled, file_name, half_of, home
+    from stereosr_engines.spec import read_spec
     from stereosr_engines.tensorrt_build import cards
 
-    need("torch", "onnx", "onnxscript", "onnxruntime", extra="export,cpu")
-    from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance
-    from stereosr_export.precision import export_half
-    from stereosr_export.to_onnx import export, spec_of
-    from stereosr_export.zoo import find
-
+    ready = bundled(model or DEFAULT_MODEL, scale) if weights is None else {}
+    need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
     if file_format == "tensorrt":
         cards(flavour(target), target, this_gpu())  # said before the minutes that the rest takes
-    if weights is None:
-        zoo_model = find(model or DEFAULT_MODEL)
-        sources = {s: own_weights(zoo_model, s) for s in ([scale] if scale else zoo_model.scales)}
+    if ready:
+        name, sources = model or DEFAULT_MODEL, ready
     else:
-        zoo_model, scale, _ = load_weights(weights, channel_order, find(model) if model else None, scale)
-        sources = {scale: weights}
+        from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance
+        from stereosr_export.to_onnx import export, spec_of
+        from stereosr_export.zoo import find
+
+        if weights is None:
+            zoo_model = find(model or DEFAULT_MODEL)
+            sources = {s: own_weights(zoo_model, s) for s in ([scale] if scale else zoo_model.scales)}
+        else:
+            zoo_model, scale, _ = load_weights(weights, channel_order, find(model) if model else None, scale)
+            sources = {scale: weights}
+        name = zoo_model.name
     if out and len(sources) > 1:
         raise UsageError(f"-o names one file for x{' and x'.join(map(str, sources))}: pass -s too")
-    targets = {s: out or home() / file_name(zoo_model.name, s) for s in sources}
+    targets = {s: out or home() / file_name(name, s) for s in sources}
     for file in (f for single in targets.values() for f in (single, half_of(single))[: 1 + fp16]):
         if file.exists() and not overwrite:
             raise UsageError(f"{file} exists: pass --overwrite, or -o for another file")
         check_writable(file.parent)
     for s, source in sources.items():
-        network = load_network(zoo_model, s, source, channel_order)
-        spec = spec_of(zoo_model, network, s, trained_on, license_)
-        if weights is None:
-            spec = provenance(spec)
-        error = export(zoo_model, network, spec, targets[s])
-        click.echo(
-            f"{targets[s]}: {spec.title}, {spec.parameters:,} parameters; onnxruntime equals torch to {error:.1e}",
-            err=True,
-        )
+        if ready:
+            targets[s].parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(targets[s], source.read_bytes())
+            spec, how = read_spec(source), "as bundled"
+        else:
+            network = load_network(zoo_model, s, source, channel_order)
+            spec = spec_of(zoo_model, network, s, trained_on, license_)
+            if weights is None:
+                spec = provenance(spec)
+            how = f"onnxruntime equals torch to {export(zoo_model, network, spec, targets[s]):.1e}"
+        click.echo(f"{targets[s]}: {spec.title}, {spec.parameters:,} parameters; {how}", err=True)
         if fp16:
+            from stereosr_export.precision import export_half
+
             report = export_half(targets[s], half_of(targets[s]))
             click.echo(f"{half_of(targets[s])}: {report}", err=True)
         if file_format == "tensorrt":
