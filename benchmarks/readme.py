@@ -1,10 +1,11 @@
-"""The README's benchmark section, made of the committed results and the published rows: nothing in it is typed.
+"""The README's benchmark section and the scores in the model card, made of the committed results: nothing is typed.
 
     python benchmarks/readme.py
 
-rewrites what stands between the ``<!-- benchmark -->`` marks.
+rewrites what stands between the ``<!-- benchmark -->`` marks of both.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -13,9 +14,11 @@ from typing import Any
 
 from stereosr_cli.report.published import published
 from stereosr_engines.bench import Summary, read_log, summarise
+from stereosr_engines.library import BUNDLED, bundled
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
+CARD = BUNDLED / "README.md"
 MARKED = re.compile(r"(?<=<!-- benchmark -->\n).*?(?=<!-- /benchmark -->)", re.DOTALL)
 SCALES = (4, 2)
 PUBLISHED = ("VDSR", "PASSRnet", "iPASSR", "SSRDE-FNet", "NAFSSR-T", "NAFSSR-L")
@@ -177,11 +180,32 @@ def section() -> str:
     return "\n" + "\n\n".join(parts) + "\n\n"
 
 
+def card() -> str:
+    """Scores and hashes of the bundled engines, as their model card shows them."""
+    files = bundled("nafssr-t")
+    hashes = ["sha256", *(f"`{hashlib.sha256(files[scale].read_bytes()).hexdigest()}`" for scale in SCALES)]
+    rows = []
+    for name, label in (("kitti2015", "KITTI 2015"), ("middlebury4", "Middlebury, 4 scenes")):
+        found = {scale: results(name, scale) for scale in SCALES}
+        for protocol in ("avg", "left"):
+            by_title: dict[str, list[str]] = {}
+            for scale in SCALES:
+                for summary in (found[scale] or ({}, []))[1]:
+                    by_title.setdefault(title(summary), []).append(score(summary, protocol))
+            rows += [[f"{label}, {protocol}: {name_}", *scores] for name_, scores in by_title.items()]
+    return "\n" + table(["PSNR, dB / SSIM", *(f"x{scale}" for scale in SCALES)], [*rows, hashes]) + "\n\n"
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Put the text between the marks of a file."""
+    part = path.with_name(path.name + ".part")
+    part.write_text(MARKED.sub(lambda _match: text, path.read_text(encoding="utf-8")), encoding="utf-8")
+    part.replace(path)
+
+
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    part = README.with_name(README.name + ".part")
-    part.write_text(MARKED.sub(lambda _match: section(), text), encoding="utf-8")
-    part.replace(README)
+    rewrite(README, section())
+    rewrite(CARD, card())
 
 
 if __name__ == "__main__":
