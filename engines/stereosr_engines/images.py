@@ -118,8 +118,8 @@ def decode_picture(data: bytes, path: Path) -> Picture:
     file = open_image(data, path)
     try:
         wide = _is_wide(file)
-        file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
         with quiet_pillow():
+            file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
             orientation, exif = _exif(file)
             metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
         picture = _sixteen_bit(file, data) if wide else _eight_bit(file, metadata.icc)
@@ -163,7 +163,7 @@ _PILLOW = threading.Lock()
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Where Pillow looks at headers and metadata: its warnings and its limit on pixels are global, hence the lock."""
+    """Where Pillow reads, pixels too: its warnings and its limit on pixels are global, hence the lock."""
     with _PILLOW, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         limit, Pil.MAX_IMAGE_PIXELS = Pil.MAX_IMAGE_PIXELS, None
