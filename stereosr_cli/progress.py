@@ -2,13 +2,30 @@
 
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
     from stereosr_engines.job import Item
 
 
-class BuildProgress:
+class _Shown:
+    """A bar that is there inside a ``with``."""
+
+    _bar: "RichProgress"
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+
+class BuildProgress(_Shown):
     """The phases of an engine's build: a bar for the one at work."""
 
     def __init__(self) -> None:
@@ -21,17 +38,8 @@ class BuildProgress:
     def step(self, phase: str, done: int, total: int) -> None:
         self._bar.update(self._task, description=phase, completed=done, total=total)
 
-    def __enter__(self) -> "BuildProgress":
-        self._bar.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-
-class Progress:
+class Progress(_Shown):
     """Counts in pairs; the pair at work counts by its tiles, a video by its frames."""
 
     def __init__(self, items: int, shown: bool) -> None:
@@ -66,17 +74,8 @@ class Progress:
     def item_done(self) -> None:
         self._bar.advance(self._pairs)
 
-    def __enter__(self) -> "Progress":
-        self._bar.start()
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
-
-
-class Steps:
+class Steps(_Shown):
     """Counts steps of known number, each with a word on what it is."""
 
     def __init__(self) -> None:
@@ -93,12 +92,3 @@ class Steps:
 
     def step(self, text: str) -> None:
         self._bar.update(self._task, advance=1, description=text)
-
-    def __enter__(self) -> "Steps":
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
