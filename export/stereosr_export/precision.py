@@ -23,6 +23,7 @@ from stereosr_engines.library import BUNDLED
 from stereosr_engines.onnxruntime_run import to_nchw
 from stereosr_engines.spec import METADATA_KEY, ModelSpec, read_spec
 from stereosr_engines.types import StereoPair
+from stereosr_export.operators import in_onnx_terms
 
 HALF = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LayerNormalization"}
 """Always half. Of LayerNormalization the statistics are fp32 all the same, by its definition (``stash_type`` 1)."""
@@ -84,8 +85,9 @@ def to_half(single: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with half-precision weights and activations, casts where two types meet; ``single`` is kept."""
     model = onnx.ModelProto()
     model.CopyFrom(single)
+    in_onnx_terms(model)
     graph = model.graph
-    floats = _values_of(single, TensorProto.FLOAT)
+    floats = _values_of(model, TensorProto.FLOAT)
     weights = {w.name: w for w in graph.initializer}
     half: set[str] = set()
     other: dict[str, str] = {}  # a value's name in the type that it was not computed in

@@ -18,11 +18,10 @@ from torch import nn
 from stereosr_engines.errors import StereosrError
 from stereosr_engines.spec import METADATA_KEY, ModelSpec
 from stereosr_export.cost import cost
-from stereosr_export.layers import attention
+from stereosr_export.operators import OPSET, attach_meanings
 from stereosr_export.verify import verify
 from stereosr_export.zoo import ZooModel
 
-OPSET = 18
 INPUTS, OUTPUTS = ("left", "right"), ("left_sr", "right_sr")
 
 
@@ -88,8 +87,7 @@ def trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
     """The network's graph, simplified; without a specification, and not yet compared with the network."""
     traced = _trace(network, model)
     graph = _share_weights(onnxslim.slim(traced))
-    if any(node.domain == attention.DOMAIN for node in graph.graph.node):
-        graph.functions.append(attention.in_plain_operators())
+    attach_meanings(graph)
     _take_shapes(graph.graph, traced.graph)
     return graph
 

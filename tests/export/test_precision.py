@@ -35,6 +35,7 @@ def test_products_are_half_and_the_pooled_branch_and_what_goes_in_and_out_are_no
     assert single.SerializeToString() == before
     assert 0.45 < model.ByteSize() / single.ByteSize() < 0.6
     found = types(model)
+    assert any(node.op_type == "LayerNormalization" for node in model.graph.node)
     assert {found[v.name] for v in (*model.graph.input, *model.graph.output)} == {TensorProto.FLOAT}
     for node in model.graph.node:
         if node.op_type in ("Conv", "MatMul", "LayerNormalization", "MultiHeadAttention"):

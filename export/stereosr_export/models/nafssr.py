@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stereosr_export.layers.attention import row_attention
+from stereosr_export.layers.norm import Norm
 from stereosr_export.layers.tlsc import LocalMean, pooling_window
 from stereosr_export.zoo import ZooModel
 
@@ -30,13 +31,13 @@ class Pointwise(nn.Conv2d):
 
     def forward(self, x: Tensor, factor: Tensor | float = 1.0) -> Tensor:
         """The output times ``factor`` (a number, or one a channel): folded into the weights, which are far smaller."""
+        return F.linear(x, *self.matrix(factor))
+
+    def matrix(self, factor: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+        """Weight (outputs x inputs) and bias, times ``factor``."""
         assert self.bias is not None
         factor = torch.as_tensor(factor).reshape(-1)
-        return F.linear(x, self.weight.flatten(1) * factor[:, None], self.bias * factor)
-
-
-def _layer_norm(width: int) -> nn.LayerNorm:
-    return nn.LayerNorm(width, eps=1e-6)
+        return self.weight.flatten(1) * factor[:, None], self.bias * factor
 
 
 def _scale(width: int) -> nn.Parameter:
@@ -53,26 +54,24 @@ class NAFBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm1 = _layer_norm(width)
+        self.norm1 = Norm(width)
         self.conv1 = Pointwise(width, 2 * width)
         self.conv2 = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
         self.sca = nn.Sequential(LocalMean(pooling_window(PATCH)), Pointwise(width, width))
         self.conv3 = Pointwise(width, width)
-        self.norm2 = _layer_norm(width)
+        self.norm2 = Norm(width)
         self.conv4 = Pointwise(width, 2 * width)
         self.conv5 = Pointwise(width, width)
         self.beta, self.gamma = _scale(width), _scale(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.norm1(x)
         a, b = (
-            F.conv2d(F.linear(y, *half).permute(0, 3, 1, 2), *depthwise, padding=1, groups=len(depthwise[0]))
-            for half, depthwise in zip(_halves(self.conv1), _halves(self.conv2), strict=True)
+            F.conv2d(half.permute(0, 3, 1, 2), *depthwise, padding=1, groups=len(depthwise[0]))
+            for half, depthwise in zip(self.norm1.project(x, *_halves(self.conv1)), _halves(self.conv2), strict=True)
         )
         gated = a.permute(0, 2, 3, 1) * b.permute(0, 2, 3, 1)
         x = x + self.conv3(gated * self.sca[0](gated, then=self.sca[1]), self.beta)
-        y = self.norm2(x)
-        a, b = (F.linear(y, *half) for half in _halves(self.conv4))
+        a, b = self.norm2.project(x, *_halves(self.conv4))
         out: Tensor = x + self.conv5(a * b, self.gamma)
         return out
 
@@ -95,13 +94,14 @@ class SCAM(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scale = width**-0.5
-        self.norm_l, self.norm_r = _layer_norm(width), _layer_norm(width)
+        self.norm_l, self.norm_r = Norm(width), Norm(width)
         self.l_proj1, self.r_proj1 = Pointwise(width, width), Pointwise(width, width)
         self.l_proj2, self.r_proj2 = Pointwise(width, width), Pointwise(width, width)
         self.beta, self.gamma = _scale(width), _scale(width)
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
-        query, key = self.l_proj1(self.norm_l(left), self.scale), self.r_proj1(self.norm_r(right))
+        (query,) = self.norm_l.project(left, self.l_proj1.matrix(self.scale))
+        (key,) = self.norm_r.project(right, self.r_proj1.matrix())
         # Rows of a softmax sum to one, so a factor on the result may as well stand on the values.
         to_left = row_attention(query, key, self.r_proj2(right, self.beta))
         to_right = row_attention(key, query, self.l_proj2(left, self.gamma))
