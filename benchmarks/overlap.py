@@ -6,8 +6,8 @@ BENCH holds the 20 KITTI 2015 scenes as ``hr/`` and ``lr_x4/``. Every LR pair is
 that share exactly so many rows as the table says (two, as no tile is lower than TLSC's window of 45 rows); once also in
 two tiles side by side, by the overlap that ``stereosr upscale`` takes from the pair's largest disparity.
 
-FILE is one file of both views at 1920 x 1080, which are shrunk to 480 x 270 first, so that their result has 1920 x 1080
-pixels: at 1920 x 1080 itself the whole needs more memory than machines have. It is cut into as many bands as fit.
+FILE is one file of both views, say of 1920 x 1080, as a camera made it: cut into five bands that share the default
+overlap, and that only, as it takes minutes.
 
 Errors are after rounding to 8 bits, as PSNR over both views: infinite where not one sample differs.
 """
@@ -20,7 +20,6 @@ import numpy as np
 
 from stereosr_engines.backend import RunOptions
 from stereosr_engines.backends.ort_cpu import OrtCpu
-from stereosr_engines.degrade import degrade
 from stereosr_engines.doubts import glance
 from stereosr_engines.images import Picture, quantise, read_picture, to_float
 from stereosr_engines.layouts import read_stereo
@@ -35,27 +34,31 @@ OVERLAPS = (4, 8, 16, 32)
 SIDE_BY_SIDE = "side by side"
 
 
-def plans(pair: StereoPair, left: Picture, right: Picture, spec: ModelSpec, bands: int) -> dict[str, TilePlan]:
-    """Bands of one height that share so many rows; two tiles side by side."""
-    found = {}
-    for overlap in OVERLAPS:
-        rows = -(-(pair.height + (bands - 1) * overlap) // bands)
-        found[f"{overlap} rows"] = TilePlan(pair.height, pair.width, (rows, pair.width), (overlap, 0))
+def bands_of(pair: StereoPair, count: int, overlap: int) -> TilePlan:
+    """So many bands of one height that share so many rows."""
+    rows = -(-(pair.height + (count - 1) * overlap) // count)
+    return TilePlan(pair.height, pair.width, (rows, pair.width), (overlap, 0))
+
+
+def plans(pair: StereoPair, left: Picture, right: Picture, spec: ModelSpec) -> dict[str, TilePlan]:
+    """Two bands by every overlap; two tiles side by side."""
+    found = {f"{overlap} rows": bands_of(pair, 2, overlap) for overlap in OVERLAPS}
     across = overlap_side_by_side(spec, glance(left, right).largest_disparity(pair.width))
     columns = -(-(pair.width + across) // 2)
     found[SIDE_BY_SIDE] = TilePlan(pair.height, pair.width, (pair.height, columns), (0, across))
     return found
 
 
-def compare(left: Picture, right: Picture, model: OrtCpu, bands: int, truth: list[Picture]) -> dict[str, list[float]]:
+def compare(
+    pair: StereoPair, model: OrtCpu, plans: dict[str, TilePlan], truth: list[np.ndarray]
+) -> dict[str, list[float]]:
     """Of every plan: squared error against the whole, largest difference, loss of PSNR in dB (0 without truth)."""
-    pair = StereoPair(to_float(left.pixels), to_float(right.pixels))
     whole = views(upscale(pair, model))
     rows = {}
-    for name, plan in plans(pair, left, right, model.spec, bands).items():
+    for name, plan in plans.items():
         tiled = views(upscale(pair, model, plan))
         difference = np.stack([a.astype(float) - b for a, b in zip(tiled, whole, strict=True)])
-        loss = [psnr(w, t.pixels) - psnr(s, t.pixels) for w, s, t in zip(whole, tiled, truth, strict=False)]
+        loss = [psnr(w, t) - psnr(s, t) for w, s, t in zip(whole, tiled, truth, strict=False)]
         rows[name] = [float((difference**2).mean()), float(np.abs(difference).max()), float(np.mean(loss or [0]))]
     return rows
 
@@ -81,11 +84,11 @@ def main() -> None:
     scenes: dict[str, dict[str, list[float]]] = json.loads(done.read_text()) if done.exists() else {}
     for folder in sorted((chosen.bench / "lr_x4").iterdir()):
         if folder.name not in scenes:
-            lr = [read_picture(folder / f"lr{i}.png") for i in (0, 1)]
+            left, right = (read_picture(folder / f"lr{i}.png") for i in (0, 1))
+            pair = StereoPair(to_float(left.pixels), to_float(right.pixels))
             hr = [read_picture(chosen.bench / "hr" / folder.name / f"hr{i}.png") for i in (0, 1)]
-            size = tuple(4 * n for n in lr[0].pixels.shape[:2])
-            truth = [Picture(view.pixels[: size[0], : size[1]]) for view in hr]
-            scenes[folder.name] = compare(lr[0], lr[1], model, 2, truth)
+            truth = [view.pixels[: 4 * pair.height, : 4 * pair.width] for view in hr]
+            scenes[folder.name] = compare(pair, model, plans(pair, left, right, model.spec), truth)
             done.write_text(json.dumps(scenes, indent=1))
             print(folder.name, scenes[folder.name], flush=True)  # noqa: T201
     lines = [
@@ -99,12 +102,11 @@ def main() -> None:
         mean = decibels(float(errors.mean()))
         lines.append(f"| {name} | {mean} | {decibels(errors.max())} | {largest.max():.0f} | {loss.mean():.4f} |")
     if chosen.pair:
-        left, right = (Picture(degrade(view.pixels, 4)) for view in read_stereo(chosen.pair))
-        rows, columns = left.pixels.shape[:2]
-        lines += ["", f"{chosen.pair.name}, shrunk to {columns} x {rows}, in 5 bands:", ""]
-        lines += ["| shared | PSNR to the whole, dB | largest difference |", "|---|---|---|"]
-        for name, (error, most, _) in compare(left, right, model, 5, []).items():
-            lines.append(f"| {name} | {decibels(error)} | {most:.0f} |")
+        pair = StereoPair(*(to_float(view.pixels) for view in read_stereo(chosen.pair)))
+        overlap = 2 * model.spec.halo
+        error, most, _ = compare(pair, model, {"": bands_of(pair, 5, overlap)}, [])[""]
+        lines += ["", f"{chosen.pair.name}, {pair.width} x {pair.height}, in 5 bands that share {overlap} rows: "]
+        lines[-1] += f"{decibels(error)} dB to the whole, largest difference {most:.0f}."
     chosen.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))  # noqa: T201
 
