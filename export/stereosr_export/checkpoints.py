@@ -3,18 +3,16 @@
 import pickle
 import warnings
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from stereosr_engines.errors import UsageError
-from stereosr_engines.library import BUNDLED, file_name
-from stereosr_engines.spec import ModelSpec, read_spec
 from stereosr_export.zoo import ZooModel, zoo
 
 ChannelOrder = Literal["auto", "rgb", "bgr"]
@@ -79,13 +77,16 @@ def own_weights(model: ZooModel, scale: int) -> Path:
     return path
 
 
-def provenance(spec: ModelSpec) -> ModelSpec:
-    """The specification of a network with our own weights: what the bundled engine says of data, terms and scores."""
-    path = BUNDLED / file_name(spec.name, spec.scale)
-    if not path.exists():
-        return spec
-    bundled = read_spec(path)
-    return replace(spec, trained_on=bundled.trained_on, license=bundled.license, scores=bundled.scores)
+def trained_scales(model: ZooModel) -> list[int]:
+    """The scales of which there are our own weights."""
+    return [s for s in model.scales if (OWN_WEIGHTS / f"{model.name}_x{s}.safetensors").exists()]
+
+
+def provenance(path: Path) -> dict[str, str]:
+    """What one of our own files says of itself: ``trained_on`` and ``license``, as ModelSpec has them."""
+    with safe_open(path, "pt") as file:
+        said = file.metadata() or {}
+    return {key: said.get(key, "") for key in ("trained_on", "license")}
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], str | None]:

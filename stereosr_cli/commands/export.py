@@ -61,8 +61,8 @@ def command(
     """Write a model of the zoo as an ONNX file.
 
     It is compared with torch before it is written; this needs stereosr[export]. Without MODEL, model and scale are
-    seen from the weights; without weights too, it is nafssr-t. Our own weights are exported at every scale unless -s
-    says which; those of the bundled engines were, so that these are taken as they are.
+    seen from the weights; without weights too, it is nafssr-t. Our own weights are exported at every scale that
+    they are of, unless -s says which; those of the bundled engines were, so that these are taken as they are.
     """
     from stereosr_cli.engine import build_engine, flavour, this_gpu
     from stereosr_cli.extras import need
@@ -80,13 +80,20 @@ def command(
     if ready:
         name, sources = model or DEFAULT_MODEL, ready
     else:
-        from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance
+        from stereosr_export.checkpoints import (
+            load_network,
+            load_weights,
+            own_weights,
+            provenance,
+            trained_scales,
+        )
         from stereosr_export.to_onnx import export, spec_of
         from stereosr_export.zoo import find
 
         if weights is None:
             zoo_model = find(model or DEFAULT_MODEL)
-            sources = {s: own_weights(zoo_model, s) for s in ([scale] if scale else zoo_model.scales)}
+            scales = [scale] if scale else trained_scales(zoo_model) or zoo_model.scales
+            sources = {s: own_weights(zoo_model, s) for s in scales}
         else:
             zoo_model, scale, _ = load_weights(weights, channel_order, find(model) if model else None, scale)
             sources = {scale: weights}
@@ -105,9 +112,8 @@ def command(
             spec, how = read_spec(source), "as bundled"
         else:
             network = load_network(zoo_model, s, source, channel_order)
-            spec = spec_of(zoo_model, network, s, trained_on, license_)
-            if weights is None:
-                spec = provenance(spec)
+            said = {"trained_on": trained_on, "license": license_} if weights else provenance(source)
+            spec = spec_of(zoo_model, network, s, **said)
             how = f"onnxruntime equals torch to {export(zoo_model, network, spec, targets[s]):.1e}"
         click.echo(f"{targets[s]}: {spec.title}, {spec.parameters:,} parameters; {how}", err=True)
         if fp16:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from golden import golden_state, read_golden, relative_error
 from stereosr_engines.errors import UsageError
-from stereosr_export.checkpoints import load_network, load_weights, own_weights
+from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance, trained_scales
 from stereosr_export.zoo import find, zoo
 
 
@@ -138,3 +138,15 @@ def test_files_without_a_state_dict_are_named(tmp_path: Path) -> None:
 def test_own_weights_that_are_not_there_are_named() -> None:
     with pytest.raises(UsageError, match="pass --weights, or train it"):
         own_weights(next(m for m in zoo().values() if m.name == "passrnet-no-residual"), 2)
+
+
+def test_own_weights_say_what_they_were_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("stereosr_export.checkpoints.OWN_WEIGHTS", tmp_path)
+    model = find("srcnn")
+    assert trained_scales(model) == []
+    said = {"trained_on": "pictures", "license": "research"}
+    save_file(state_of("srcnn", 4), tmp_path / "srcnn_x4.safetensors", said)
+    assert trained_scales(model) == [4]
+    assert provenance(own_weights(model, 4)) == said
+    save_file(state_of("srcnn", 2), tmp_path / "srcnn_x2.safetensors")
+    assert provenance(own_weights(model, 2)) == {"trained_on": "", "license": ""}
