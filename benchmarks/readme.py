@@ -1,8 +1,8 @@
-"""The README's benchmark section and the scores in the model card, made of the committed results: nothing is typed.
+"""The README's benchmark section and the scores in the model cards, made of the committed results: nothing is typed.
 
     python benchmarks/readme.py
 
-rewrites what stands between the ``<!-- benchmark -->`` marks of both.
+rewrites what stands between the ``<!-- benchmark -->`` marks of each.
 """
 
 import hashlib
@@ -15,10 +15,12 @@ from typing import Any
 from stereosr_cli.report.published import published
 from stereosr_engines.bench import Summary, read_log, summarise
 from stereosr_engines.library import BUNDLED, bundled
+from stereosr_export.checkpoints import OWN_WEIGHTS
 
 HERE = Path(__file__).parent
 README = HERE.parent / "README.md"
 CARD = BUNDLED / "README.md"
+BASELINES_CARD = OWN_WEIGHTS / "README.md"
 MARKED = re.compile(r"(?<=<!-- benchmark -->\n).*?(?=<!-- /benchmark -->)", re.DOTALL)
 SCALES = (4, 2)
 PUBLISHED = ("VDSR", "PASSRnet", "iPASSR", "SSRDE-FNet", "NAFSSR-T", "NAFSSR-L")
@@ -196,6 +198,20 @@ def card() -> str:
     return "\n" + table(["PSNR, dB / SSIM", *(f"x{scale}" for scale in SCALES)], [*rows, hashes]) + "\n\n"
 
 
+def baselines_card() -> str:
+    """Scores at x4 of the baselines that were trained here, beside bicubic and the bundled engine; their hashes."""
+    result = results("baselines", 4)
+    if result is None:
+        raise SystemExit("no results: run benchmarks/baselines.py first")
+    rows = []
+    for summary in result[1]:
+        weights = OWN_WEIGHTS / f"{summary.row.title}_x4.safetensors"
+        digest = f"`{hashlib.sha256(weights.read_bytes()).hexdigest()}`" if weights.exists() else ""
+        scores = (score(summary, protocol) for protocol in ("avg", "left"))
+        rows.append([title(summary), f"{summary.row.parameters:,}" if summary.row.parameters else "", *scores, digest])
+    return "\n" + table(["x4", "parameters", "KITTI 2015 avg", "KITTI 2015 left", "sha256"], rows) + "\n\n"
+
+
 def rewrite(path: Path, text: str) -> None:
     """Put the text between the marks of a file."""
     part = path.with_name(path.name + ".part")
@@ -206,6 +222,7 @@ def rewrite(path: Path, text: str) -> None:
 def main() -> None:
     rewrite(README, section())
     rewrite(CARD, card())
+    rewrite(BASELINES_CARD, baselines_card())
 
 
 if __name__ == "__main__":

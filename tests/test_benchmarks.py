@@ -26,13 +26,14 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_readme_and_model_card_show_the_committed_results():
+def test_readme_and_model_cards_show_the_committed_results():
     """To make it so: python benchmarks/readme.py"""
     readme = script("readme")
     (shown,) = readme.MARKED.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     assert shown == readme.section()
     assert "bicubic | 24.38 / .7334 | 23.79 / .7066 |" in shown
     assert readme.MARKED.findall(readme.CARD.read_text(encoding="utf-8")) == [readme.card()]
+    assert readme.MARKED.findall(readme.BASELINES_CARD.read_text(encoding="utf-8")) == [readme.baselines_card()]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

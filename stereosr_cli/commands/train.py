@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--iterations", type=click.IntRange(1), help="Steps of the optimiser.")
 @click.option("--batch", type=click.IntRange(1), help="Patch pairs an iteration.")
 @click.option("--lr", type=float, help="Largest learning rate.")
-@click.option("--loss", help="l1, mse or charbonnier.")
+@click.option("--loss", help="l1, mse, charbonnier or psnr.")
 @click.option("--precision", help="bf16 or fp32.")
 @click.option("--init", help="Checkpoint to start from; what does not fit is left out.")
 @click.option("--workers", type=click.IntRange(0), help="Processes that prepare patches.")

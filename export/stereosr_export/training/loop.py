@@ -30,6 +30,8 @@ LOSSES: dict[str, PixelLoss] = {
     "l1": F.l1_loss,
     "mse": F.mse_loss,
     "charbonnier": lambda a, b: torch.sqrt((a - b) ** 2 + 1e-6).mean(),
+    # Mean over the pictures of log MSE, so that, as in the score, a picture that is easy counts as much as a hard one.
+    "psnr": lambda a, b: ((a - b) ** 2).mean((1, 2, 3)).add(1e-6).log().mean(),
 }
 REPORT_EVERY = 50
 """Iterations from one row of the log to the next."""
