@@ -71,11 +71,11 @@ class Examination:
     def largest_disparity(self, width: int) -> int:
         """How far apart the views show one thing at most, in pixels, with a quarter to spare.
 
-        An eighth of ``width`` where that is not known.
+        An eighth of ``width`` where that is not known; a quarter at most, as more is a false match.
         """
         if self.measured is None:
             return width // 8
-        return math.ceil(1.25 * max(map(abs, self.measured.disparity)))
+        return min(math.ceil(1.25 * max(map(abs, self.measured.disparity))), width // 4)
 
 
 def examine(left: Picture, right: Picture) -> Examination:

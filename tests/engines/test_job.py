@@ -90,6 +90,7 @@ class TestMemory:
         largest = glance(left, right).largest_disparity(left.pixels.shape[1])
         assert 20 < largest < 80
         assert glance(left, left).largest_disparity(400) == 50  # unknown
+        assert glance(left, right).largest_disparity(40) == 10  # such matches would be false
         item = pair_item(tmp_path, left, right)
         tiles = {}
         for disparity in (None, 0):
