@@ -26,11 +26,11 @@ from stereosr_engines.layouts import read_stereo
 from stereosr_engines.library import find_model
 from stereosr_engines.metrics import psnr
 from stereosr_engines.spec import ModelSpec
-from stereosr_engines.tiling import TilePlan, overlap_side_by_side
+from stereosr_engines.tiling import TilePlan, overlap_of_bands, overlap_side_by_side
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale
 
-OVERLAPS = (4, 8, 16, 32)
+OVERLAPS = (4, 8, 16, 22, 32)
 SIDE_BY_SIDE = "side by side"
 
 
@@ -92,7 +92,7 @@ def main() -> None:
             done.write_text(json.dumps(scenes, indent=1))
             print(folder.name, scenes[folder.name], flush=True)  # noqa: T201
     lines = [
-        f"{model.spec.title}, {model.device}, default overlap {2 * model.spec.halo} rows",
+        f"{model.spec.title}, {model.device}, default overlap {overlap_of_bands(model.spec)} rows",
         "",
         "| shared | mean PSNR to the whole, dB | worst scene, dB | largest difference | loss on the benchmark, dB |",
         "|---|---|---|---|---|",
@@ -103,7 +103,7 @@ def main() -> None:
         lines.append(f"| {name} | {mean} | {decibels(errors.max())} | {largest.max():.0f} | {loss.mean():.4f} |")
     if chosen.pair:
         pair = StereoPair(*(to_float(view.pixels) for view in read_stereo(chosen.pair)))
-        overlap = 2 * model.spec.halo
+        overlap = overlap_of_bands(model.spec)
         error, most, _ = compare(pair, model, {"": bands_of(pair, 5, overlap)}, [])[""]
         lines += ["", f"{chosen.pair.name}, {pair.width} x {pair.height}, in 5 bands that share {overlap} rows: "]
         lines[-1] += f"{decibels(error)} dB to the whole, largest difference {most:.0f}."

@@ -20,7 +20,7 @@ from stereosr_engines.errors import OutOfMemory, StereosrError, UsageError
 from stereosr_engines.images import Picture, Pixels, quantise, read_picture, to_float, write_pictures
 from stereosr_engines.layouts import Layout, read_stereo, refuse_what_no_file_holds, split_halves, write_stereo
 from stereosr_engines.rectify import apply, correction, match, rectify
-from stereosr_engines.tiling import TilePlan, limited, overlap_side_by_side, plan_for_memory
+from stereosr_engines.tiling import TilePlan, limited, overlap_of_bands, overlap_side_by_side, plan_for_memory
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale_bands
 from stereosr_engines.video import convert, finished_frames, is_video, sample
@@ -343,7 +343,7 @@ def make_plan(size: tuple[int, int], seen: Examination, backend: Backend, settin
     height, width = size
     disparity = seen.largest_disparity(width) if settings.max_disparity is None else settings.max_disparity
     if settings.tile is not None:
-        down = 2 * backend.spec.halo if settings.overlap is None else settings.overlap
+        down = overlap_of_bands(backend.spec) if settings.overlap is None else settings.overlap
         rows, columns = (wanted or side for wanted, side in zip(settings.tile, size, strict=True))
         tile = limited(backend.spec, rows, columns)
         return TilePlan.of(height, width, tile, (down, overlap_side_by_side(backend.spec, disparity)))

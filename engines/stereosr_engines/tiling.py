@@ -71,7 +71,7 @@ def plan_for_memory(
     Raises:
         OutOfMemory: if not even the smallest tile fits.
     """
-    down = 2 * spec.halo if overlap is None else overlap
+    down = overlap_of_bands(spec) if overlap is None else overlap
     across = overlap_side_by_side(spec, disparity)
     least = max(spec.min_tile[0], min(height, 2 * down))
 
@@ -92,12 +92,21 @@ def plan_for_memory(
     return TilePlan.of(height, width, limited(spec, rows, columns), (down, across))
 
 
+def overlap_of_bands(spec: ModelSpec) -> int:
+    """Rows that full-width bands share, so that what is used of each has the model's halo around it."""
+    return _overlap(spec.halo)
+
+
 def overlap_side_by_side(spec: ModelSpec, disparity: int) -> int:
     """Columns that tiles side by side share, so that what is used of each has around it all that it depends on.
 
     That are its matches, at most ``disparity`` LR pixels away, and half of TLSC's window.
     """
-    reach = max(disparity, spec.halo, spec.mean_window[1] // 2 if spec.mean_window else 0)
+    return _overlap(max(disparity, spec.halo, spec.mean_window[1] // 2 if spec.mean_window else 0))
+
+
+def _overlap(reach: int) -> int:
+    """Pixels of which three eighths, what ``crossfade`` takes from the neighbour alone, are at least ``reach``."""
     return -(-reach * 8 // 3)
 
 

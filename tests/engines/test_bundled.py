@@ -14,7 +14,7 @@ from stereosr_engines.ensemble import SelfEnsemble
 from stereosr_engines.images import quantise, to_float
 from stereosr_engines.library import BUNDLED, find_model
 from stereosr_engines.metrics import psnr
-from stereosr_engines.tiling import TilePlan
+from stereosr_engines.tiling import TilePlan, overlap_of_bands
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale
 
@@ -68,7 +68,7 @@ def test_bands_agree_with_the_whole_picture():
     scene = shared("bench/Middlebury4") / "hr" / "piano"
     pair = StereoPair(*(to_float(view[:160, :320]) for view in views(scene, 1)))
     backend = engine(4)
-    overlap = 2 * backend.spec.halo
+    overlap = overlap_of_bands(backend.spec)
     whole = upscale(pair, backend)
     banded = upscale(pair, backend, TilePlan.of(pair.height, pair.width, (60, pair.width), (overlap, 0)))
     assert psnr(quantise(banded.left, np.uint8), quantise(whole.left, np.uint8)) > 60

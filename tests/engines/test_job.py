@@ -95,7 +95,7 @@ class TestMemory:
         tiles = {}
         for disparity in (None, 0):
             backend = FakeBackend(min_tile=(10, 10))
-            budget = 10 * 300 * (100 + 300)
+            budget = 12 * 300 * (100 + 300)
             results(item, backend, max_memory=budget, max_disparity=disparity, overwrite=True)
             assert all(rows * columns * (100 + columns) <= budget for rows, columns in backend.tiles)
             tiles[disparity] = len(backend.tiles)
