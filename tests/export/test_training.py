@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import UsageError
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
 from stereosr_export.training.data import Patches, cut
-from stereosr_export.training.loop import train, warm_start
+from stereosr_export.training.loop import LOSSES, train, warm_start
 from stereosr_export.training.scenes import MANY, Pictures, Scene, SceneFiles, find_scenes, hold_back
 from stereosr_export.training.synthetic_stereo import render_pair
 from stereosr_export.zoo import find, zoo
@@ -424,3 +425,12 @@ def test_the_command_trains(data):
     assert done.returncode == 0, done.stderr
     assert "2/2 · loss" in done.stderr
     assert (data / "cli" / "best.safetensors").exists()
+
+
+def test_the_psnr_loss_counts_an_easy_picture_as_much_as_a_hard_one():
+    error = torch.tensor([0.02, 0.2]).reshape(2, 1, 1, 1).expand(2, 3, 4, 4)
+    target = torch.zeros_like(error)
+    worse = [LOSSES["psnr"](error * torch.tensor(by).reshape(2, 1, 1, 1), target) for by in ([2.0, 1.0], [1.0, 2.0])]
+    before = LOSSES["psnr"](error, target)
+    assert worse[0] - before == pytest.approx(math.log(4) / 2, abs=0.01)
+    assert worse[1] - before == pytest.approx(math.log(4) / 2, abs=0.01)
