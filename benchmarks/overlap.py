@@ -30,7 +30,9 @@ from stereosr_engines.tiling import TilePlan, overlap_of_bands, overlap_side_by_
 from stereosr_engines.types import StereoPair
 from stereosr_engines.upscale import upscale
 
-OVERLAPS = (4, 8, 16, 22, 32)
+OVERLAPS = (4, 8, 16, 32)
+"""Rows, besides the default."""
+
 SIDE_BY_SIDE = "side by side"
 
 
@@ -42,7 +44,7 @@ def bands_of(pair: StereoPair, count: int, overlap: int) -> TilePlan:
 
 def plans(pair: StereoPair, left: Picture, right: Picture, spec: ModelSpec) -> dict[str, TilePlan]:
     """Two bands by every overlap; two tiles side by side."""
-    found = {f"{overlap} rows": bands_of(pair, 2, overlap) for overlap in OVERLAPS}
+    found = {f"{overlap} rows": bands_of(pair, 2, overlap) for overlap in sorted({*OVERLAPS, overlap_of_bands(spec)})}
     across = overlap_side_by_side(spec, glance(left, right).largest_disparity(pair.width))
     columns = -(-(pair.width + across) // 2)
     found[SIDE_BY_SIDE] = TilePlan(pair.height, pair.width, (pair.height, columns), (0, across))

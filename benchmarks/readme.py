@@ -199,7 +199,7 @@ def card() -> str:
 
 
 def baselines_card() -> str:
-    """Scores at x4 of the baselines that were trained here, beside bicubic and the bundled engine; their hashes."""
+    """Scores at x4 of the baselines that were trained here, beside bicubic, and their hashes."""
     result = results("baselines", 4)
     if result is None:
         raise SystemExit("no results: run benchmarks/baselines.py first")

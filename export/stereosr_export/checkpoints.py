@@ -71,7 +71,7 @@ def own_weights(model: ZooModel, scale: int) -> Path:
     Raises:
         UsageError: if there are none.
     """
-    path = OWN_WEIGHTS / f"{model.name}_x{scale}.safetensors"
+    path = _own(model, scale)
     if not path.exists():
         raise UsageError(f"{model.name} x{scale} was not trained here: pass --weights, or train it with stereosr train")
     return path
@@ -79,7 +79,11 @@ def own_weights(model: ZooModel, scale: int) -> Path:
 
 def trained_scales(model: ZooModel) -> list[int]:
     """The scales of which there are our own weights."""
-    return [s for s in model.scales if (OWN_WEIGHTS / f"{model.name}_x{s}.safetensors").exists()]
+    return [s for s in model.scales if _own(model, s).exists()]
+
+
+def _own(model: ZooModel, scale: int) -> Path:
+    return OWN_WEIGHTS / f"{model.name}_x{scale}.safetensors"
 
 
 def provenance(path: Path) -> dict[str, str]:

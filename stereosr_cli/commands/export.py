@@ -112,7 +112,9 @@ def command(
             spec, how = read_spec(source), "as bundled"
         else:
             network = load_network(zoo_model, s, source, channel_order)
-            said = {"trained_on": trained_on, "license": license_} if weights else provenance(source)
+            said = {"trained_on": trained_on, "license": license_}
+            if weights is None:
+                said = provenance(source) | {key: value for key, value in said.items() if value}
             spec = spec_of(zoo_model, network, s, **said)
             how = f"onnxruntime equals torch to {export(zoo_model, network, spec, targets[s]):.1e}"
         click.echo(f"{targets[s]}: {spec.title}, {spec.parameters:,} parameters; {how}", err=True)

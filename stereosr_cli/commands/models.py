@@ -75,18 +75,16 @@ def command(as_json: bool) -> None:
 
 def _zoo() -> Iterator[dict[str, Any]]:
     """Every network of the zoo at every scale: name, scale, parameters, GMACs, where its weights come from, paper."""
-    from stereosr_engines.errors import UsageError
-    from stereosr_export.checkpoints import own_weights
+    from stereosr_export.checkpoints import trained_scales
     from stereosr_export.cost import cost
     from stereosr_export.training.config import presets
     from stereosr_export.zoo import zoo
 
     for model in zoo().values():
         for scale in model.scales:
-            try:
-                own_weights(model, scale)
+            if scale in trained_scales(model):
                 weights = "this project"
-            except UsageError:
+            else:
                 network = model.name if {model.name, f"{model.name}-x{scale}"} & set(presets()) else model.family
                 option = "" if network == model.name else f" -n {model.name}"
                 weights = f"stereosr train {network}-x{scale}{option}"

@@ -8,6 +8,7 @@ from fakes import random_pair
 from golden import golden_state
 from stereosr_engines.backend import RunOptions
 from stereosr_engines.backends.ort_cpu import OrtCpu
+from stereosr_engines.spec import read_spec
 from stereosr_engines.types import StereoPair
 from stereosr_export.zoo import find
 
@@ -42,3 +43,12 @@ def test_wrong_calls_name_the_fix(tmp_path):
     failed(stereosr("export", STEREOSR_HOME=str(tmp_path)), 2, "nafssr-t_x4.onnx exists", "--overwrite")
     failed(stereosr("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
     failed(stereosr("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")
+
+
+def test_own_weights_are_exported_at_the_scales_there_are_and_say_what_they_are_of(tmp_path):
+    done = stereosr("export", "srcnn", "--license", "mine", STEREOSR_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("*.onnx")
+    spec = read_spec(path)
+    assert (spec.title, spec.license) == ("srcnn x4", "mine")
+    assert "Middlebury" in spec.trained_on
