@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from command import failed, stereosr
 from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import UsageError
+from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
 from stereosr_export.training.data import Patches, cut
 from stereosr_export.training.loop import LOSSES, train, warm_start
@@ -101,6 +102,50 @@ def test_a_horizontal_flip_exchanges_the_views():
         found = patches(pictures, (16, 32), swap_on_flip=swap)
         moves = {int(hr[0, 0].int().argmax() - hr[3, 0].int().argmax()) for _, hr in (found[i] for i in range(16))}
         assert moves == ({10} if swap else {10, -10})
+
+
+class Still:
+    """A generator of no noise; ``integer`` chooses reconstruction and resampling, ``uniform`` says where."""
+
+    def __init__(self, integer: int, share: float, shift: float) -> None:
+        self.integers = lambda _: integer
+        self.random = lambda: share
+        self.uniform = lambda low, _: low if low < -1 else shift
+        self.standard_normal = lambda shape, dtype: np.zeros(shape, dtype)
+
+
+@pytest.mark.parametrize("method", [0, 1])
+def test_a_rig_records_colours_and_places_as_they_are(method):
+    """Broad waves come through mosaic and resampling, each colour in its place; a shift moves them by as much."""
+    x, y = np.arange(96.0) / 9, np.arange(64.0)[:, None] / 7
+
+    def scene(dx: float, dy: float) -> np.ndarray:
+        waves = [np.sin(x + dx / 9 + c) * np.cos(y + dy / 7 - c) for c in range(3)]
+        return (128 + 60 * np.stack(waves, -1)).astype(np.uint8)
+
+    for share, shift in ((0.9, 0.0), (0.1, 0.0), (0.1, 0.5)):
+        left, right = record(scene(0, 0), scene(4, 0), Still(method, share, shift))
+        inner = np.s_[4:-4, 4:-4]
+        for found, wanted in ((left, scene(-shift, -shift)), (right, scene(4 - shift, -shift))):
+            assert np.abs(found[inner].astype(int) - wanted[inner]).max() <= 3
+    noisy = record(scene(0, 0), scene(0, 0), np.random.default_rng(2))
+    assert not np.array_equal(*noisy)
+
+
+def test_camera_share_is_the_share_of_patches_as_of_a_rig():
+    """LR is made of the recorded picture, but where it is given, the pair stays as it is."""
+    views = np.random.default_rng(1).integers(0, 256, (2, 60, 90, 3), np.uint8)
+    lr = (degrade(views[0], 2), degrade(views[1], 2))
+    for scene, recorded in ((Scene("s", *views), True), (Scene("s", *views, lr=lr), False)):
+        plain, rig, some = (patches(Pictures([scene], [], []), (30, 45), camera_share=c) for c in (0.0, 1.0, 0.25))
+        values = plain[0][1].flatten().sort().values  # as flips leave them
+        changed = [
+            sum(not torch.equal(p[i][1].flatten().sort().values, values) for i in range(200)) for p in (some, rig)
+        ]
+        assert 30 < changed[0] < 70 < changed[1] == 200 if recorded else changed == [0, 0]
+        for small, large in (rig[i] for i in range(8)):
+            made = degrade(np.ascontiguousarray(large.permute(1, 2, 0).numpy()), 2)
+            np.testing.assert_array_equal(small.permute(1, 2, 0).numpy(), made)
 
 
 def test_both_views_get_the_same_order_of_colours():

@@ -34,6 +34,7 @@ class TrainConfig:
     clip: float = 0.01  # global gradient norm; inf: never
     ema: float = 0.999
     real_share: float = 0.35  # of the samples, from real stereo; the rest are warped photographs
+    camera_share: float = 0.0  # of the samples, given the noise, mosaic and resampling of a stereo rig
     shuffle_colours: bool = True
     swap_on_flip: bool = True  # a pair that is flipped horizontally exchanges its views; False: PASSRnet's authors
     seed: int = 10

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from stereosr_engines.degrade import degrade, modcrop
+from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig
 from stereosr_export.training.scenes import Pictures, Scene, Size, UInt8
 from stereosr_export.training.synthetic_stereo import margin, render_pair
@@ -18,6 +19,9 @@ BORDER = 4
 """LR pixels degraded around a patch and cut away, so that the patch equals a cut from the degraded whole picture."""
 
 LrHr = tuple[UInt8, UInt8]
+
+Place = tuple[Scene, int, int]
+"""A scene, and the LR row and column where a patch begins."""
 
 
 class Patches(Dataset[tuple[Tensor, Tensor]]):
@@ -28,28 +32,32 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, pictures: Pictures, config: TrainConfig, patch: Size) -> None:
         self.pictures, self.patch, self.scale, self.seed = pictures, patch, config.scale, config.seed
+        self.camera_share = config.camera_share
         self.real_share = config.real_share if pictures.mono else 1.0
         self.shuffle_colours, self.swap_on_flip = config.shuffle_colours, config.swap_on_flip
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.seed, index))
-        views = self._real(rng) if rng.random() < self.real_share else self._synthetic(rng)
-        return self._augment(views, rng)
+        scene, top, left = self._real(rng) if rng.random() < self.real_share else self._synthetic(rng)
+        if self.camera_share and scene.lr is None and rng.random() < self.camera_share:
+            scene, top, left = around(scene, top, left, self.patch, self.scale)
+            scene = Scene(scene.name, *record(scene.left, scene.right, rng))
+        return self._augment(cut(scene, top, left, self.patch, self.scale), rng)
 
-    def _real(self, rng: np.random.Generator) -> list[LrHr]:
+    def _real(self, rng: np.random.Generator) -> Place:
         scene = self.pictures.stereo[int(rng.integers(len(self.pictures.stereo)))]
         top, left = (
             int(rng.integers(side // self.scale - wanted + 1))
             for side, wanted in zip(scene.left.shape, self.patch, strict=False)
         )
-        return cut(scene, top, left, self.patch, self.scale)
+        return scene, top, left
 
-    def _synthetic(self, rng: np.random.Generator) -> list[LrHr]:
+    def _synthetic(self, rng: np.random.Generator) -> Place:
         rows, columns = ((n + 2 * BORDER) * self.scale for n in self.patch)
         side = margin(self.scale)
         layers = [self._texture(rng, rows, columns + 2 * side) for _ in range(1 + int(rng.integers(4)))]
         left, right = (v[:, side : side + columns] for v in render_pair(layers[0], layers[1:], self.scale, rng))
-        return cut(Scene("", left, right), BORDER, BORDER, self.patch, self.scale)
+        return Scene("", left, right), BORDER, BORDER
 
     def _texture(self, rng: np.random.Generator, rows: int, columns: int) -> UInt8:
         picture = self.pictures.mono[rng.integers(len(self.pictures.mono))]
@@ -77,11 +85,18 @@ def cut(scene: Scene, top: int, left: int, patch: Size, scale: int) -> list[LrHr
     if scene.lr:
         lr = np.s_[top : top + rows, left : left + columns]
         return [(small[lr], large[hr]) for small, large in zip(scene.lr, (scene.left, scene.right), strict=True)]
+    wide, above, before = around(scene, top, left, patch, scale)
+    inner = np.s_[above : above + rows, before : before + columns]
+    views = zip((wide.left, wide.right), (scene.left, scene.right), strict=True)
+    return [(degrade(view, scale)[inner], whole[hr]) for view, whole in views]
+
+
+def around(scene: Scene, top: int, left: int, patch: Size, scale: int) -> Place:
+    """The part of a scene that a patch and its BORDER take, where the scene has that much, and the place in it."""
     above, before = min(top, BORDER), min(left, BORDER)
     wide = np.s_[
-        (top - above) * scale : (top + rows + BORDER) * scale,
-        (left - before) * scale : (left + columns + BORDER) * scale,
+        (top - above) * scale : (top + patch[0] + BORDER) * scale,
+        (left - before) * scale : (left + patch[1] + BORDER) * scale,
     ]
-    inner = np.s_[above : above + rows, before : before + columns]
-    views = (modcrop(view, scale) for view in (scene.left, scene.right))
-    return [(degrade(view[wide], scale)[inner], view[hr]) for view in views]
+    views = [modcrop(view, scale)[wide] for view in (scene.left, scene.right)]
+    return Scene(scene.name, views[0], views[1]), above, before
