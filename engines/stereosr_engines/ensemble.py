@@ -6,7 +6,7 @@ not, and a rotation by 90 degrees would break the epipolar lines.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations, product
+from itertools import product
 
 import numpy as np
 
@@ -32,37 +32,21 @@ class Flip:
 
 
 FLIPS = tuple(Flip(h, v) for h, v in product((False, True), repeat=2))
-COLOURS = tuple(permutations(range(3)))
-"""Orders of red, green and blue; their own is the first."""
 
 
 class SelfEnsemble:
-    """The mean of a backend's outputs over the four flips of its input.
+    """The mean of a backend's outputs over the four flips of its input."""
 
-    Args:
-        backend: what is asked each time.
-        colours: over the six orders of the colours too, for networks trained with shuffled colours.
-    """
-
-    def __init__(self, backend: Backend, colours: bool = False) -> None:
+    def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._colours = COLOURS if colours else COLOURS[:1]
         self.spec: ModelSpec = _with_sums(backend.spec)
         self.device = backend.device
 
     def infer(self, pair: StereoPair) -> StereoPair:
-        def output(flip: Flip, order: tuple[int, ...]) -> StereoPair:
-            return flip(recolour(self._backend.infer(recolour(flip(pair), order)), tuple(np.argsort(order))))
-
-        return _mean(output(flip, order) for flip, order in product(FLIPS, self._colours))
+        return _mean(flip(self._backend.infer(flip(pair))) for flip in FLIPS)
 
     def close(self) -> None:
         self._backend.close()
-
-
-def recolour(pair: StereoPair, order: tuple[int, ...]) -> StereoPair:
-    """The pair with its channels in this order; ``np.argsort(order)`` is the inverse."""
-    return StereoPair(pair.left[..., order], pair.right[..., order])
 
 
 class ModelEnsemble:
@@ -116,7 +100,7 @@ def _sums(spec: ModelSpec) -> int:
 
 
 def _mean(pairs: Iterable[StereoPair]) -> StereoPair:
-    """One at a time: 24 outputs at once would take more memory than the network."""
+    """One at a time: all outputs at once would take more memory than the network."""
     members = iter(pairs)
     first = next(members)
     left, right, count = first.left, first.right, 1

@@ -66,8 +66,8 @@ if TYPE_CHECKING:
 @click.option(
     "-x",
     "--ensemble",
-    count=True,
-    help="Self-ensemble: the mean over four flips; slower, a little better. -xx: over the orders of the colours too.",
+    is_flag=True,
+    help="Self-ensemble: the mean over four flips; four times the work, a little better.",
 )
 @options.threads
 @click.option(
@@ -121,7 +121,7 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     opened, files = _open_models(chosen)
     backend: Backend = ModelEnsemble(opened) if len(opened) > 1 else opened[0]
     if chosen["ensemble"]:
-        backend = SelfEnsemble(backend, colours=chosen["ensemble"] > 1)
+        backend = SelfEnsemble(backend)
     try:
         return _run(
             inputs, backend, _settings(chosen, files), chosen, resume=chosen["resume"] or _is_folder(paths, chosen)
