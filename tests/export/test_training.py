@@ -128,8 +128,15 @@ def test_a_rig_records_colours_and_places_as_they_are(method):
         inner = np.s_[4:-4, 4:-4]
         for found, wanted in ((left, scene(-shift, -shift)), (right, scene(4 - shift, -shift))):
             assert np.abs(found[inner].astype(int) - wanted[inner]).max() <= 3
-    noisy = record(scene(0, 0), scene(0, 0), np.random.default_rng(2))
-    assert not np.array_equal(*noisy)
+
+
+def test_each_view_of_a_rig_has_its_own_noise():
+    sensor, grey = Still(0, 0.9, 0.0), np.full((64, 96, 3), 128, np.uint8)
+    np.testing.assert_array_equal(record(grey, grey, sensor), [grey, grey])
+    sensor.uniform, sensor.standard_normal = lambda *_: 2.0, np.random.default_rng(2).standard_normal
+    left, right = record(grey, grey, sensor)
+    assert all(1 < view.std() < 2 for view in (left, right))  # interpolation evens 2 out
+    assert not np.array_equal(left, right)
 
 
 def test_camera_share_is_the_share_of_patches_as_of_a_rig():
