@@ -88,7 +88,11 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Of the checkout that this very file is tracked in, with ``-dirty`` behind it; None where it is in none."""
+    """Of the checkout that this very file is tracked in; None where it is in none.
+
+    ``-dirty`` is behind it if this package, the runtime and its bundled engines, is not as in that commit. Changes
+    elsewhere, such as results of the run that is being measured, do not change what ran.
+    """
     here = Path(__file__)
     git = ["git", "-C", str(here.parent)]
     if shutil.which("git") is None:
@@ -96,5 +100,6 @@ def _commit() -> str | None:
     tracked = subprocess.run([*git, "ls-files", "--error-unmatch", here.name], capture_output=True, check=False)
     if tracked.returncode:
         return None
-    described = [*git, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    return subprocess.run(described, capture_output=True, text=True, check=False).stdout.strip() or None
+    head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."], capture_output=True, check=False)
+    return None if head.returncode else head.stdout.strip() + "-dirty" * bool(changed.returncode)

@@ -1,6 +1,8 @@
 """Rows, records and their sums, with methods that are exact and instant."""
 
 import json
+import shutil
+import subprocess
 from dataclasses import replace
 
 import cv2
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 
 from fakes import FakeBackend
+from stereosr_engines import timing
 from stereosr_engines.bench import (
     BICUBIC,
     Bicubic,
@@ -201,3 +204,22 @@ def test_the_machine_is_named():
     assert found["cpu"]
     assert "numpy" in found["versions"]
     json.dumps(found)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_path, monkeypatch):
+    package, result = tmp_path / "package", tmp_path / "results.json"
+    package.mkdir()
+    (package / "timing.py").write_text("")
+    result.write_text("")
+    monkeypatch.setattr(timing, "__file__", str(package / "timing.py"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert machine()["commit"] is None
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "all", "--no-gpg-sign"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    result.write_text("measured")
+    assert machine()["commit"] == head[:12]
+    (package / "timing.py").write_text("changed")
+    assert machine()["commit"] == f"{head[:12]}-dirty"
