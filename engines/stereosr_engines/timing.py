@@ -90,8 +90,8 @@ def _version(name: str) -> str | None:
 def _commit() -> str | None:
     """Of the checkout that this very file is tracked in; None where it is in none.
 
-    ``-dirty`` is behind it if this package, the runtime and its bundled engines, is not as in that commit. Changes
-    elsewhere, such as results of the run that is being measured, do not change what ran.
+    ``-dirty`` is behind it if this package, the runtime and its bundled engines, is not as in that commit. Texts and
+    what lies elsewhere, such as results of the run that is being measured, do not change what ran.
     """
     here = Path(__file__)
     git = ["git", "-C", str(here.parent)]
@@ -101,5 +101,5 @@ def _commit() -> str | None:
     if tracked.returncode:
         return None
     head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", "."], capture_output=True, check=False)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!*.md"], capture_output=True, check=False)
     return None if head.returncode else head.stdout.strip() + "-dirty" * bool(changed.returncode)

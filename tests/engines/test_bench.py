@@ -208,10 +208,11 @@ def test_the_machine_is_named():
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_path, monkeypatch):
-    package, result = tmp_path / "package", tmp_path / "results.json"
+    package = tmp_path / "package"
     package.mkdir()
-    (package / "timing.py").write_text("")
-    result.write_text("")
+    results = [tmp_path / "results.json", package / "README.md"]
+    for path in (package / "timing.py", *results):
+        path.write_text("")
     monkeypatch.setattr(timing, "__file__", str(package / "timing.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
@@ -219,7 +220,8 @@ def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_pat
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "-q", "-m", "all", "--no-gpg-sign"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
-    result.write_text("measured")
+    for path in results:
+        path.write_text("measured")
     assert machine()["commit"] == head[:12]
     (package / "timing.py").write_text("changed")
     assert machine()["commit"] == f"{head[:12]}-dirty"
