@@ -218,6 +218,7 @@ def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_pat
     subprocess.run([*git, "init", "-q"], check=True)
     assert machine()["commit"] is None
     subprocess.run([*git, "add", "."], check=True)
+    assert machine()["commit"] is None
     subprocess.run([*git, "commit", "-q", "-m", "all", "--no-gpg-sign"], check=True)
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
     for path in results:
