@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from command import failed, stereosr
+from shared_data import ROOT
 from stereosr_engines.degrade import degrade
 from stereosr_engines.errors import UsageError
 from stereosr_export.training.camera import record
@@ -411,6 +413,19 @@ def test_every_network_of_the_papers_has_a_preset():
     assert trained == {model.family for model in zoo().values()}
     for name in presets():
         complete({"data": "d", "out": "o"} | read_settings(name))
+
+
+def test_the_model_card_makes_the_bundled_weights_by_presets_that_are_there():
+    card = (ROOT / "engines/stereosr_engines/bundled/README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"stereosr_cli train (\S+) (?:-s (\d) )?", card)
+    made = [
+        complete({"data": "d", "out": "o"} | read_settings(n) | ({"scale": int(s)} if s else {})) for n, s in commands
+    ]
+    assert [(c.model, c.scale, c.iterations, c.seed, c.camera_share) for c in made] == [
+        ("nafssr-t", 4, 10_000, 10, 0.3),
+        ("nafssr-t", 2, 7_000, 11, 0.0),
+        ("nafssr-t", 2, 1_500, 42, 0.3),
+    ]
 
 
 @pytest.mark.parametrize(
