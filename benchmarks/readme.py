@@ -148,7 +148,8 @@ def section() -> str:
     run, summaries = result
     own = summaries[0].hr_warp
     parts = [
-        f"KITTI 2015, {run['about']}, never trained on and never tuned to:",
+        f"KITTI 2015, {run['about']}, never trained on; where training has a rig's patches was decided "
+        "knowing\nolder weights' scores on it (see the model card):",
         quality("kitti2015"),
         "PSNR in dB / SSIM of the pictures that `stereosr upscale` writes; `avg` is the mean of both whole views, "
         "`left` the left view\nwithout its first 64 columns. x4 from the published LR pictures, x2 from LR made by our "
@@ -174,8 +175,10 @@ def section() -> str:
         name: v for name, v in run["versions"].items() if name in ("numpy", "opencv-python-headless") or name in devices
     }
     versions = ", ".join(f"{name} {version}" for name, version in used.items())
+    runs = {scale: found[0] for scale in SCALES if (found := results("kitti2015", scale))}
+    measured = ", ".join(f"x{scale} {r['date'][:10]} at commit {r['commit']}" for scale, r in runs.items())
     parts.append(
-        f"Measured {run['date'][:10]} at commit {run['commit']} on {run['cpu']}, {run['cores']} cores, "
+        f"Measured {measured} on {run['cpu']}, {run['cores']} cores, "
         f"{run['memory'] / 2**30:.0f} GiB; Python {run['python']}, {versions}.\nThe records are in "
         "`benchmarks/results`; `python benchmarks/results.py DATA` makes them and this section."
     )
