@@ -1,9 +1,15 @@
-"""MATLAB's ``imresize(uint8, scale, 'bicubic')``, bit for bit: the degradation of every stereo SR benchmark."""
+"""How benchmarks make their input: MATLAB's ``imresize(uint8, scale, 'bicubic')``, bit for bit; then noise and JPEG."""
 
+import io
+import re
+import zlib
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
+
+from stereosr_engines.errors import UsageError
 
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float64]
@@ -34,6 +40,38 @@ def imresize(image: UInt8, scale: float) -> UInt8:
 def degrade(image: UInt8, scale: int) -> UInt8:
     """HR to LR as in the field's benchmarks: crop to a multiple of ``scale``, then ``imresize`` by 1/scale."""
     return imresize(modcrop(image, scale), 1 / scale)
+
+
+def corrupt(image: UInt8, recipe: str, name: str) -> UInt8:
+    """A low-resolution view as a camera would have stored it, the same at each call.
+
+    Args:
+        image: H x W x 3, RGB, uint8.
+        recipe: ``clean``, or steps joined by ``+``, done in their order: ``noiseS`` adds white Gaussian noise of
+            standard deviation S of 255 to each value, rounds half up and clamps to uint8; ``jpegQ`` is JPEG of
+            libjpeg's quality Q, 4:2:0, as Pillow writes it.
+        name: of the picture; the CRC-32 of its UTF-8 bytes seeds the noise (numpy's ``default_rng``).
+
+    Raises:
+        UsageError: for a step that is neither.
+    """
+    for step in [] if recipe == "clean" else recipe.split("+"):
+        match = re.fullmatch(r"(noise|jpeg)(\d+)", step)
+        if match is None or (match[1] == "jpeg" and not 1 <= int(match[2]) <= 100):
+            raise UsageError(f"invalid degradation {step!r}: pass clean, noise5, jpeg85 (quality 1 to 100) or noise5+jpeg85")
+        if match[1] == "jpeg":
+            image = through_jpeg(image, int(match[2]), subsampling=2)
+        else:
+            noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(image.shape)
+            image = _to_uint8(image + int(match[2]) * noise)
+    return image
+
+
+def through_jpeg(image: UInt8, quality: int, subsampling: int) -> UInt8:
+    """H x W x 3, RGB, written as JPEG by Pillow and read again; subsampling 0 is 4:4:4, 1 4:2:2, 2 4:2:0."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
+    return np.asarray(Image.open(file), dtype=np.uint8)
 
 
 def _resize_rows(image: UInt8, scale: float) -> Float:

@@ -27,8 +27,8 @@ def record(left: UInt8, right: UInt8, rng: np.random.Generator) -> tuple[UInt8, 
     def view(image: UInt8) -> UInt8:
         height, width = image.shape[:2]
         noisy = image + noise * rng.standard_normal(image.shape, dtype=np.float32) + 0.5
-        mosaic = _mosaic(np.clip(noisy, 0, 255).astype(np.uint8))
-        colour = np.asarray(cv2.cvtColor(mosaic, reconstruct), dtype=np.uint8)
+        recorded = mosaic(np.clip(noisy, 0, 255).astype(np.uint8))
+        colour = np.asarray(cv2.cvtColor(recorded, reconstruct), dtype=np.uint8)
         move = np.array([[1, 0, rng.uniform(-0.5, 0.5)], [0, 1, down]], np.float32)
         moved = cv2.warpAffine(colour, move, (width, height), flags=resample, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(moved, dtype=np.uint8) if rectified else colour
@@ -36,9 +36,9 @@ def record(left: UInt8, right: UInt8, rng: np.random.Generator) -> tuple[UInt8, 
     return view(left), view(right)
 
 
-def _mosaic(image: UInt8) -> UInt8:
+def mosaic(image: UInt8) -> UInt8:
     """One colour a pixel, H x W, as OpenCV's BayerRG has them: blue at (0, 0), red at (1, 1), green elsewhere."""
-    mosaic = image[..., 1].copy()
-    mosaic[0::2, 0::2] = image[0::2, 0::2, 2]
-    mosaic[1::2, 1::2] = image[1::2, 1::2, 0]
-    return mosaic
+    pattern = image[..., 1].copy()
+    pattern[0::2, 0::2] = image[0::2, 0::2, 2]
+    pattern[1::2, 1::2] = image[1::2, 1::2, 0]
+    return pattern

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from stereosr_engines.degrade import degrade, modcrop
 from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig
+from stereosr_export.training.photo import photograph
 from stereosr_export.training.scenes import Pictures, Scene, Size, UInt8
 from stereosr_export.training.synthetic_stereo import margin, render_pair
 
@@ -32,7 +33,7 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
 
     def __init__(self, pictures: Pictures, config: TrainConfig, patch: Size) -> None:
         self.pictures, self.patch, self.scale, self.seed = pictures, patch, config.scale, config.seed
-        self.camera_share = config.camera_share
+        self.camera_share, self.photo_share = config.camera_share, config.photo_share
         self.real_share = config.real_share if pictures.mono else 1.0
         self.shuffle_colours, self.swap_on_flip = config.shuffle_colours, config.swap_on_flip
 
@@ -42,7 +43,19 @@ class Patches(Dataset[tuple[Tensor, Tensor]]):
         if self.camera_share and scene.lr is None and rng.random() < self.camera_share:
             scene, top, left = around(scene, top, left, self.patch, self.scale)
             scene = Scene(scene.name, *record(scene.left, scene.right, rng))
+        if self.photo_share and scene.lr is None and rng.random() < self.photo_share:
+            return self._augment(self._photograph(scene, top, left, rng), rng)
         return self._augment(cut(scene, top, left, self.patch, self.scale), rng)
+
+    def _photograph(self, scene: Scene, top: int, left: int, rng: np.random.Generator) -> list[LrHr]:
+        rows, columns = self.patch
+        wide, above, before = around(scene, top, left, self.patch, self.scale)
+        lr = photograph(wide.left, wide.right, self.scale, rng)
+        inner = np.s_[above : above + rows, before : before + columns]
+        outer = np.s_[
+            above * self.scale : (above + rows) * self.scale, before * self.scale : (before + columns) * self.scale
+        ]
+        return [(small[inner], large[outer]) for small, large in zip(lr, (wide.left, wide.right), strict=True)]
 
     def _real(self, rng: np.random.Generator) -> Place:
         scene = self.pictures.stereo[int(rng.integers(len(self.pictures.stereo)))]

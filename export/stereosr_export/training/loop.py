@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import cycle
 from pathlib import Path
 
 import torch
@@ -155,8 +156,9 @@ class _Run:
         now = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
         self.model.eval()
-        mine = scenes[self.processes.rank :: self.processes.size]
-        scores = [score_scene(self.model, scene, self.config.scale, self.device) for scene in mine]
+        mine = list(zip(scenes, cycle(self.config.degrade.split(",")), strict=False))
+        mine = mine[self.processes.rank :: self.processes.size]
+        scores = [score_scene(self.model, scene, self.config.scale, self.device, recipe) for scene, recipe in mine]
         self.model.load_state_dict(now)
         self.model.train()
         mean = torch.tensor(sum(scores) / len(scenes), dtype=torch.float64, device=self.device)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stereosr_engines.degrade import corrupt
 from stereosr_engines.metrics import psnr
 from stereosr_export.training.data import cut
 from stereosr_export.training.scenes import Scene
@@ -17,12 +18,15 @@ def as_floats(pictures: Tensor, device: torch.device) -> Tensor:
     return pictures.to(device, non_blocking=True).float() / 255
 
 
-def score_scene(network: nn.Module, scene: Scene, scale: int, device: torch.device) -> float:
-    """Mean PSNR in dB of both views of the scene's middle, by the benchmark's protocol."""
+def score_scene(
+    network: nn.Module, scene: Scene, scale: int, device: torch.device, recipe: str = "clean"
+) -> float:
+    """Mean PSNR in dB of both views of the scene's middle, by the benchmark's protocol, LR degraded by ``recipe``."""
     height, width = (side // scale for side in scene.left.shape[:2])
     rows, columns = min(height, LARGEST[0] // scale), min(width, LARGEST[1] // scale)
     views = cut(scene, (height - rows) // 2, (width - columns) // 2, (rows, columns), scale)
-    lr = (torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None] for small, _ in views)
+    degraded = [corrupt(small, recipe, f"{scene.name}/{view}") for view, (small, _) in enumerate(views)]
+    lr = (torch.from_numpy(np.ascontiguousarray(small.transpose(2, 0, 1)))[None] for small in degraded)
     with torch.no_grad():
         sr = network(*(as_floats(view, device) for view in lr))
     found = [(v[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy() for v in sr]
