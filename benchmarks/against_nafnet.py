@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stereosr_cli.report.tables import markdown
-from stereosr_engines.backend import RunOptions
-from stereosr_engines.bench import (
+from stereosr.backends.base import RunOptions
+from stereosr.evaluation.bench import (
     Bicubic,
     Log,
     Method,
@@ -32,11 +31,12 @@ from stereosr_engines.bench import (
     open_models,
     summarise,
 )
-from stereosr_engines.datasets import Views, open_dataset
-from stereosr_engines.images import quantise, to_float
-from stereosr_engines.library import BUNDLED
-from stereosr_engines.spec import read_spec
-from stereosr_engines.timing import default_threads, machine
+from stereosr.evaluation.datasets import Views, open_dataset
+from stereosr.models.library import BUNDLED
+from stereosr.models.spec import read_spec
+from stereosr.system import default_threads, machine
+from stereosr.types import quantise, to_float
+from stereosr_cli.report.tables import markdown
 from stereosr_export.checkpoints import load_weights, own_weights
 from stereosr_export.to_onnx import export, spec_of
 from stereosr_export.zoo import find

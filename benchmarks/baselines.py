@@ -14,7 +14,7 @@ from pathlib import Path
 
 import readme
 
-from stereosr_engines.library import DEFAULT_MODEL
+from stereosr.models.library import DEFAULT_MODEL
 from stereosr_export.checkpoints import OWN_WEIGHTS
 
 

@@ -22,10 +22,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from stereosr_engines.backend import Backend, RunOptions, kinds, open_backend
-from stereosr_engines.gpu import driver
-from stereosr_engines.library import file_name, half_of
-from stereosr_engines.types import StereoPair
+from stereosr.backends.base import Backend, RunOptions
+from stereosr.backends.nvidia import driver
+from stereosr.backends.registry import available_backends, open_backend
+from stereosr.models.library import file_name, fp16_path
+from stereosr.types import StereoPair
 from stereosr_export.checkpoints import load_network, own_weights
 from stereosr_export.precision import export_half, probes
 from stereosr_export.to_onnx import export, spec_of
@@ -51,8 +52,8 @@ def network_of(name: str) -> nn.Module:
 def files_of(name: str, network: nn.Module, folder: Path) -> list[Path]:
     model, single = find(name), folder / file_name(name, SCALE)
     export(model, network, spec_of(model, network, SCALE, "", ""), single)
-    export_half(single, half_of(single))
-    return [single, half_of(single)]
+    export_half(single, fp16_path(single))
+    return [single, fp16_path(single)]
 
 
 def in_torch(network: nn.Module, pair: StereoPair, half: bool) -> Callable[[], StereoPair]:
@@ -102,7 +103,7 @@ def rows_of(
         ways.append(("PyTorch eager", precision, in_torch(on_gpu, pair, precision == "fp16"), None))
         compiled = torch.compile(on_gpu, dynamic=False)
         ways.append(("PyTorch compiled", precision, in_torch(compiled, pair, precision == "fp16"), None))
-    for kind in kinds():
+    for kind in available_backends():
         if kind.on_gpu and kind.missing() is None:
             for file in files:
                 backend = kind.open(file, RunOptions())

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from stereosr_engines.library import find_model
-from stereosr_engines.timing import default_threads, machine, seconds
+from stereosr.evaluation.timing import seconds
+from stereosr.models.library import find_model
+from stereosr.system import default_threads, machine
 
 SIZES = ["90x160", "180x320", "270x480", "360x640", "540x960", "720x1280", "1080x1920"]
 

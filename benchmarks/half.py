@@ -20,13 +20,12 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from stereosr_engines.bench import score
-from stereosr_engines.datasets import Dataset, open_dataset
-from stereosr_engines.images import quantise, to_float
-from stereosr_engines.library import find_model
-from stereosr_engines.onnxruntime_run import to_nchw
-from stereosr_engines.spec import read_spec
-from stereosr_engines.types import Image, StereoPair
+from stereosr.backends.ort_session import to_nchw
+from stereosr.evaluation.bench import score
+from stereosr.evaluation.datasets import Dataset, open_dataset
+from stereosr.models.library import find_model
+from stereosr.models.spec import read_spec
+from stereosr.types import Image, StereoPair, quantise, to_float
 from stereosr_export.precision import rounded, to_half
 
 SIZE = (540, 960)

@@ -25,11 +25,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stereosr_engines.backend import Backend, RunOptions
-from stereosr_engines.backends.ort_cpu import OrtCpu
-from stereosr_engines.job import Item, Settings, run
-from stereosr_engines.library import find_model
-from stereosr_engines.types import StereoPair
+from stereosr.backends.base import Backend, RunOptions
+from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.batch.item import Item
+from stereosr.batch.job import Settings, run
+from stereosr.inference.settings import TileSettings
+from stereosr.models.library import find_model
+from stereosr.types import StereoPair
 
 SCALE = 2
 MIB = 2**20
@@ -75,7 +77,7 @@ def worker(kind: str, height: int, width: int, folder: Path) -> dict[str, object
     sources = (folder / "left.png", folder / "right.png")
     item = Item("pair", sources, (folder / "left_x2.png", folder / "right_x2.png"))
     budget = None if kind.startswith("large") else 2**28
-    settings = Settings(model="", max_memory=budget, overwrite=True)
+    settings = Settings(model="", tiles=TileSettings(max_memory=budget), overwrite=True)
     backend: Backend = model if kind.endswith("real") else StandIn(model)
     (result,) = run([item], backend, settings, None)
     if result.error:

@@ -18,17 +18,17 @@ from pathlib import Path
 
 import numpy as np
 
-from stereosr_engines.backend import RunOptions
-from stereosr_engines.backends.ort_cpu import OrtCpu
-from stereosr_engines.doubts import glance
-from stereosr_engines.images import Picture, quantise, read_picture, to_float
-from stereosr_engines.layouts import read_stereo
-from stereosr_engines.library import find_model
-from stereosr_engines.metrics import psnr
-from stereosr_engines.spec import ModelSpec
-from stereosr_engines.tiling import TilePlan, overlap_of_bands, overlap_side_by_side
-from stereosr_engines.types import StereoPair
-from stereosr_engines.upscale import upscale
+from stereosr.backends.base import RunOptions
+from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.evaluation.metrics import psnr
+from stereosr.geometry.pair_check import check_pair_or_unknown
+from stereosr.inference.tiling import TilePlan, overlap_columns, overlap_rows
+from stereosr.inference.upscale import upscale
+from stereosr.io.images import Picture, read_picture
+from stereosr.io.layouts import read_stereo
+from stereosr.models.library import find_model
+from stereosr.models.spec import ModelSpec
+from stereosr.types import StereoPair, quantise, to_float
 
 OVERLAPS = (4, 8, 16, 32)
 """Rows, besides the default."""
@@ -44,8 +44,8 @@ def bands_of(pair: StereoPair, count: int, overlap: int) -> TilePlan:
 
 def plans(pair: StereoPair, left: Picture, right: Picture, spec: ModelSpec) -> dict[str, TilePlan]:
     """Two bands by every overlap; two tiles side by side."""
-    found = {f"{overlap} rows": bands_of(pair, 2, overlap) for overlap in sorted({*OVERLAPS, overlap_of_bands(spec)})}
-    across = overlap_side_by_side(spec, glance(left, right).largest_disparity(pair.width))
+    found = {f"{overlap} rows": bands_of(pair, 2, overlap) for overlap in sorted({*OVERLAPS, overlap_rows(spec)})}
+    across = overlap_columns(spec, check_pair_or_unknown(left, right).largest_disparity(pair.width))
     columns = -(-(pair.width + across) // 2)
     found[SIDE_BY_SIDE] = TilePlan(pair.height, pair.width, (pair.height, columns), (0, across))
     return found
@@ -94,7 +94,7 @@ def main() -> None:
             done.write_text(json.dumps(scenes, indent=1))
             print(folder.name, scenes[folder.name], flush=True)  # noqa: T201
     lines = [
-        f"{model.spec.title}, {model.device}, default overlap {overlap_of_bands(model.spec)} rows",
+        f"{model.spec.title}, {model.device}, default overlap {overlap_rows(model.spec)} rows",
         "",
         "| shared | mean PSNR to the whole, dB | worst scene, dB | largest difference | loss on the benchmark, dB |",
         "|---|---|---|---|---|",
@@ -105,7 +105,7 @@ def main() -> None:
         lines.append(f"| {name} | {mean} | {decibels(errors.max())} | {largest.max():.0f} | {loss.mean():.4f} |")
     if chosen.pair:
         pair = StereoPair(*(to_float(view.pixels) for view in read_stereo(chosen.pair)))
-        overlap = overlap_of_bands(model.spec)
+        overlap = overlap_rows(model.spec)
         error, most, _ = compare(pair, model, {"": bands_of(pair, 5, overlap)}, [])[""]
         lines += ["", f"{chosen.pair.name}, {pair.width} x {pair.height}, in 5 bands that share {overlap} rows: "]
         lines[-1] += f"{decibels(error)} dB to the whole, largest difference {most:.0f}."

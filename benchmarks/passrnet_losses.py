@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stereosr_engines.degrade import degrade, modcrop
+from stereosr.evaluation.degrade import degrade, modcrop
 from stereosr_export.layers.parallax import Parallax
 from stereosr_export.models.passrnet import PASSRnet
 from stereosr_export.training.config import TrainConfig

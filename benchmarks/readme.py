@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from stereosr.evaluation.bench import Summary, read_log, summarise
+from stereosr.models.library import BUNDLED, bundled
 from stereosr_cli.report.published import published
-from stereosr_engines.bench import Summary, read_log, summarise
-from stereosr_engines.library import BUNDLED, bundled
 from stereosr_export.checkpoints import OWN_WEIGHTS
 
 HERE = Path(__file__).parent

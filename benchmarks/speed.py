@@ -24,8 +24,9 @@ from growth import Profiled, random_pair
 from plain_nafssr import Plain
 from torch.utils.flop_counter import FlopCounterMode
 
-from stereosr_engines.library import find_model
-from stereosr_engines.timing import default_threads, in_turn, machine, run_command
+from stereosr.evaluation.timing import in_turn, run_command
+from stereosr.models.library import find_model
+from stereosr.system import default_threads, machine
 from stereosr_export.checkpoints import load_network, own_weights
 from stereosr_export.zoo import find
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from stereosr_engines.library import BUNDLED
+from stereosr.models.library import BUNDLED
 
 
 def main() -> None:

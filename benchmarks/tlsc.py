@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from stereosr_engines.bench import score
-from stereosr_engines.datasets import Dataset, open_dataset
-from stereosr_engines.images import quantise, to_float
-from stereosr_engines.onnxruntime_run import to_nchw
+from stereosr.backends.ort_session import to_nchw
+from stereosr.evaluation.bench import score
+from stereosr.evaluation.datasets import Dataset, open_dataset
+from stereosr.types import quantise, to_float
 from stereosr_export.checkpoints import load_network, own_weights
 from stereosr_export.layers.tlsc import LocalMean
 from stereosr_export.zoo import find

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 HERE = Path(__file__).parent
-TRUTH = HERE.parent / "engines/stereosr_engines/bundled/examples/render/hr0.png"
+TRUTH = HERE.parent / "engines/stereosr/models/bundled/examples/render/hr0.png"
 ROWS, COLUMNS = slice(88, 222), slice(104, 316)
 ZOOM, GAP, CAPTION = 2, 8, 26
 

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stereosr_engines.degrade import degrade
+from stereosr.evaluation.degrade import degrade
 
 Array = NDArray[np.float64]
 
 HEIGHT, WIDTH, SAMPLES = 480, 640, 4
 FOCAL, BASELINE = 600.0, 0.12
 HERE = Path(__file__).parent
-BUNDLED = HERE.parent / "engines/stereosr_engines/bundled/examples/render"
+BUNDLED = HERE.parent / "engines/stereosr/models/bundled/examples/render"
 
 
 def noise(u: Array, v: Array, seed: int) -> Array:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stereosr_engines.errors import BackendUnavailable, UsageError
+from stereosr.errors import BackendUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from stereosr_engines.gpu import Gpu
+    from stereosr.backends.nvidia import Gpu
 
 
 def build_engine(
@@ -20,25 +20,25 @@ def build_engine(
     overwrite: bool,
 ) -> None:
     """Build the engine, with progress on stderr, and say what it is."""
+    from stereosr.backends.tensorrt.build import build, identify, profile_of
+    from stereosr.models.engine_file import why_unusable
+    from stereosr.models.spec import read_spec
+    from stereosr.system import cache_dir
     from stereosr_cli.progress import BuildProgress
-    from stereosr_engines.enginefile import unusable
-    from stereosr_engines.library import home
-    from stereosr_engines.spec import read_spec
-    from stereosr_engines.tensorrt_build import build, identify, profile_of
 
     spec = read_spec(onnx)
     wanted = identify(
         onnx,
-        flavour(targets),
+        variant(targets),
         profile_of(spec, size),
         targets,
         this_gpu(),
         workspace // 2**20 if workspace else 0,
     )
     kept = out is None
-    out = out or home() / wanted.file_name(onnx)
+    out = out or cache_dir() / wanted.file_name(onnx)
     if out.exists() and not overwrite:
-        reason = unusable(out, wanted) if kept else None  # what is kept is ours to mend
+        reason = why_unusable(out, wanted) if kept else None  # what is kept is ours to mend
         if reason is None:
             raise UsageError(f"{out} exists: pass --overwrite, or -o for another file")
         click.echo(f"building {out.name} again: {reason}", err=True)
@@ -47,20 +47,20 @@ def build_engine(
     engine.write(out)
     click.echo(
         f"{out}: {spec.title} {spec.precision} for {', '.join(wanted.targets)}, {wanted.profile}, "
-        f"{wanted.flavour} {wanted.version}; {engine.half_layers} of {engine.layers} layers in fp16, "
+        f"{wanted.variant} {wanted.version}; {engine.half_layers} of {engine.layers} layers in fp16, "
         f"{out.stat().st_size / 1e6:.1f} MB",
         err=True,
     )
 
 
 def this_gpu() -> "Gpu | None":
-    from stereosr_engines.gpu import driver
+    from stereosr.backends.nvidia import driver
 
     here = driver()
     return here.gpus[0] if here else None
 
 
-def flavour(targets: tuple[str, ...]) -> str:
+def variant(targets: tuple[str, ...]) -> str:
     """The TensorRT to build with: RTX for cards that are named, else the first one installed.
 
     Raises:
@@ -68,7 +68,7 @@ def flavour(targets: tuple[str, ...]) -> str:
     """
     import importlib.util
 
-    from stereosr_engines.tensorrt_build import EXTRAS, RTX
+    from stereosr.backends.tensorrt.build import EXTRAS, RTX
 
     found = [name for name in EXTRAS if importlib.util.find_spec(name)]
     if not found:

@@ -2,7 +2,7 @@
 
 import importlib.util
 
-from stereosr_engines.errors import UsageError
+from stereosr.errors import UsageError
 
 
 def need(*modules: str, extra: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stereosr_engines.errors import StereosrError
+from stereosr.errors import StereosrError
 
 INTERRUPTED = 130
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
-    from stereosr_engines.job import Item
+    from stereosr.batch.item import Item
 
 
 class _Shown:

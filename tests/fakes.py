@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from stereosr_engines.spec import ModelSpec
-from stereosr_engines.types import Image, StereoPair
+from stereosr.models.spec import ModelSpec
+from stereosr.types import Image, StereoPair
 
 SPEC = ModelSpec(
     name="fake",

@@ -15,13 +15,13 @@ from shared_data import ROOT
 
 SOURCES = {
     "stereosr_cli": ROOT / "stereosr_cli",
-    "stereosr_engines": ROOT / "engines/stereosr_engines",
+    "stereosr": ROOT / "engines/stereosr",
     "stereosr_export": ROOT / "export/stereosr_export",
 }
 MAY_IMPORT = {
-    "stereosr_engines": {"stereosr_engines"},
-    "stereosr_export": {"stereosr_export", "stereosr_engines"},
-    "stereosr_cli": {"stereosr_cli", "stereosr_engines"},
+    "stereosr": {"stereosr"},
+    "stereosr_export": {"stereosr_export", "stereosr"},
+    "stereosr_cli": {"stereosr_cli", "stereosr"},
 }
 HEAVY = {
     "torch",
@@ -72,6 +72,38 @@ def test_imports_go_one_way(package, path):
     assert ours <= MAY_IMPORT[package]
 
 
+FLOORS = (
+    {"errors", "types", "atomic", "system"},
+    {"models", "io"},
+    {"geometry", "backends"},
+    {"inference"},
+    {"batch", "evaluation"},
+    {"api"},
+    {"__init__"},
+)
+"""The rooms of the runtime, from the ground up: a room imports from lower floors only, and from itself."""
+
+
+def room(module: str) -> str:
+    """``stereosr.io.images`` -> ``io``."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def test_every_room_of_the_runtime_imports_from_lower_floors_only():
+    floor_of = {name: i for i, names in enumerate(FLOORS) for name in names}
+    upward = []
+    for path in sorted(SOURCES["stereosr"].rglob("*.py")):
+        here = path.relative_to(SOURCES["stereosr"]).parts[0].removesuffix(".py")
+        tree = without_type_checking(ast.parse(path.read_text(encoding="utf-8")))
+        modules = {n.module for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
+        for there in {room(m) for m in modules if m.split(".")[0] == "stereosr"} - {here}:
+            ground = floor_of[here] == floor_of[there] == 0  # these four are small enough to know each other
+            if not (floor_of[there] < floor_of[here] or ground):
+                upward.append(f"{path.name} ({here}) imports {there}")
+    assert not upward
+
+
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=IDS)
 def test_the_runtime_imports_no_heavy_library_when_imported(package, path):
     if package != "stereosr_export":
@@ -103,9 +135,9 @@ def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path):
     names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == set(SOURCES)
     for scale in (2, 4):
-        assert f"stereosr_engines/bundled/nafssr-t_x{scale}.onnx" in names
+        assert f"stereosr/models/bundled/nafssr-t_x{scale}.onnx" in names
     assert {"stereosr_cli/report/page.html", "stereosr_cli/report/published.csv"} <= set(names)
-    assert "stereosr_engines/bundled/examples/render/hr0.png" in names
+    assert "stereosr/models/bundled/examples/render/hr0.png" in names
     assert any(n.endswith("licenses/NOTICE") for n in names)
 
 

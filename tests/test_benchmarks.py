@@ -11,8 +11,9 @@ import pytest
 
 from command import stereosr
 from shared_data import ROOT
-from stereosr_engines.bench import read_log, summarise
-from stereosr_engines.images import Picture, write_picture
+from stereosr.evaluation.bench import read_log, summarise
+from stereosr.io.encode import write_picture
+from stereosr.io.images import Picture
 
 RESULTS = sorted((ROOT / "benchmarks/results").glob("*_x?.jsonl"))
 

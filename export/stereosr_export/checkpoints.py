@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stereosr_engines.errors import UsageError
+from stereosr.errors import UsageError
 from stereosr_export.zoo import ZooModel, zoo
 
 ChannelOrder = Literal["auto", "rgb", "bgr"]

@@ -21,7 +21,7 @@ threads count one reference to the same allocator.
 OPSET = 18
 
 
-def attach_meanings(model: ModelProto) -> None:
+def add_function_bodies(model: ModelProto) -> None:
     """Give the model the functions of those operators that it has."""
     used = {(node.domain, node.op_type) for node in model.graph.node}
     for operator, meaning in ((ATTENTION, _attention), (NORM, _norm)):
@@ -29,7 +29,7 @@ def attach_meanings(model: ModelProto) -> None:
             model.functions.append(meaning())
 
 
-def in_onnx_terms(model: ModelProto) -> None:
+def replace_custom_norm(model: ModelProto) -> None:
     """Put LayerNormalization in place of NORM: one kernel on every GPU, with statistics in fp32 by its definition."""
     widths = {}
     for node in model.graph.node:

@@ -16,14 +16,15 @@ import onnx.inliner
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from stereosr_engines.degrade import degrade
-from stereosr_engines.errors import StereosrError
-from stereosr_engines.images import read_picture, to_float, write_bytes
-from stereosr_engines.library import BUNDLED
-from stereosr_engines.onnxruntime_run import to_nchw
-from stereosr_engines.spec import METADATA_KEY, ModelSpec, read_spec
-from stereosr_engines.types import StereoPair
-from stereosr_export.operators import in_onnx_terms
+from stereosr.atomic import write_bytes
+from stereosr.backends.ort_session import to_nchw
+from stereosr.errors import StereosrError
+from stereosr.evaluation.degrade import degrade
+from stereosr.io.images import read_picture
+from stereosr.models.library import BUNDLED
+from stereosr.models.spec import METADATA_KEY, ModelSpec, read_spec
+from stereosr.types import StereoPair, to_float
+from stereosr_export.operators import replace_custom_norm
 
 HALF = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LayerNormalization"}
 """Always half. Of LayerNormalization the statistics are fp32 all the same, by its definition (``stash_type`` 1)."""
@@ -85,7 +86,7 @@ def to_half(single: onnx.ModelProto) -> onnx.ModelProto:
     """The same graph with half-precision weights and activations, casts where two types meet; ``single`` is kept."""
     model = onnx.ModelProto()
     model.CopyFrom(single)
-    in_onnx_terms(model)
+    replace_custom_norm(model)
     graph = model.graph
     floats = _values_of(model, TensorProto.FLOAT)
     weights = {w.name: w for w in graph.initializer}

@@ -15,10 +15,10 @@ import torch
 from onnx_ir.passes.common import DeduplicateInitializersPass
 from torch import nn
 
-from stereosr_engines.errors import StereosrError
-from stereosr_engines.spec import METADATA_KEY, ModelSpec
+from stereosr.errors import StereosrError
+from stereosr.models.spec import METADATA_KEY, ModelSpec
 from stereosr_export.cost import cost
-from stereosr_export.operators import OPSET, attach_meanings
+from stereosr_export.operators import OPSET, add_function_bodies
 from stereosr_export.verify import verify
 from stereosr_export.zoo import ZooModel
 
@@ -87,7 +87,7 @@ def trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
     """The network's graph, simplified; without a specification, and not yet compared with the network."""
     traced = _trace(network, model)
     graph = _share_weights(onnxslim.slim(traced))
-    attach_meanings(graph)
+    add_function_bodies(graph)
     _take_shapes(graph.graph, traced.graph)
     return graph
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stereosr_engines.errors import StereosrError
+from stereosr.errors import StereosrError
 from stereosr_export.zoo import ZooModel
 
 DRAWS = 5

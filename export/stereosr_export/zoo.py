@@ -8,7 +8,7 @@ from functools import cache
 
 from torch import nn
 
-from stereosr_engines.errors import UsageError
+from stereosr.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from stereosr_cli import options
 from stereosr_cli.extras import need
 
 if TYPE_CHECKING:
+    from stereosr.evaluation.bench import Log, Method, Summary
+    from stereosr.evaluation.datasets import Dataset, Scene
+    from stereosr.models.spec import ModelSpec
     from stereosr_cli.progress import Steps
-    from stereosr_engines.bench import Log, Method, Summary
-    from stereosr_engines.datasets import Dataset, Scene
-    from stereosr_engines.spec import ModelSpec
 
 STARTS = 3
 """Times, at most, that the command is started to see how long the first picture takes."""
@@ -60,10 +60,10 @@ def command(dataset: Path | None, **chosen: Any) -> int:
     hr/<scene>/hr0.png with lr_x4/<scene>/lr0.png, of a_L.png and a_R.png, or as KITTI and Middlebury are downloaded;
     without it, the bundled example is taken. A run that was stopped goes on where it was.
     """
-    from stereosr_engines.bench import describe, fallen, summarise
-    from stereosr_engines.datasets import open_dataset
-    from stereosr_engines.errors import SomeItemsFailed
-    from stereosr_engines.library import BUNDLED
+    from stereosr.errors import SomeItemsFailed
+    from stereosr.evaluation.bench import describe, regressions, summarise
+    from stereosr.evaluation.datasets import open_dataset
+    from stereosr.models.library import BUNDLED
 
     scale = chosen["scale"] or 4
     if chosen["plot"]:
@@ -83,7 +83,7 @@ def command(dataset: Path | None, **chosen: Any) -> int:
     _draw(summaries, data, methods, chosen)
     if chosen["out"] is None:
         log.path.unlink(missing_ok=True)
-    worse = fallen(summaries, before, chosen["slowdown"])
+    worse = regressions(summaries, before, chosen["slowdown"])
     for line in worse:
         click.echo(f"worse: {line}", err=True)
     if problems:
@@ -93,13 +93,13 @@ def command(dataset: Path | None, **chosen: Any) -> int:
 
 def _methods(chosen: dict[str, Any], scale: int) -> "tuple[list[Method], list[str]]":
     """Bicubic, then every model on every backend; a line for each that cannot be opened."""
-    from stereosr_engines.backend import RunOptions
-    from stereosr_engines.bench import BICUBIC, Bicubic, open_models
-    from stereosr_engines.errors import StereosrError
-    from stereosr_engines.library import DEFAULT_MODEL, find_model, installed
-    from stereosr_engines.spec import read_spec
+    from stereosr.backends.base import RunOptions
+    from stereosr.errors import StereosrError
+    from stereosr.evaluation.bench import BICUBIC, Bicubic, open_models
+    from stereosr.models.library import DEFAULT_MODEL, available_models, find_model
+    from stereosr.models.spec import read_spec
 
-    have = {path: spec for path, spec in installed().items() if spec.scale == scale}
+    have = {path: spec for path, spec in available_models().items() if spec.scale == scale}
     wanted = chosen["models"] or sorted({spec.name for spec in have.values()}) or [DEFAULT_MODEL]
     files: dict[Path, ModelSpec] = {}
     for name in wanted:
@@ -124,11 +124,10 @@ def _log(out: Path | None, data: "Dataset") -> "Log":
     """The file of records; without ``--out`` one in the user's cache that lives until the run is finished."""
     from datetime import UTC, datetime
 
-    from stereosr_engines.bench import Log
-    from stereosr_engines.library import home
-    from stereosr_engines.timing import machine
+    from stereosr.evaluation.bench import Log
+    from stereosr.system import cache_dir, machine
 
-    log = Log(out or home() / "bench" / f"{data.digest[:16]}_x{data.scale}.jsonl")
+    log = Log(out or cache_dir() / "bench" / f"{data.digest[:16]}_x{data.scale}.jsonl")
     earlier = log.find("run")
     if earlier:
         _same_pictures(earlier[-1], data, log.path)
@@ -149,7 +148,7 @@ def _log(out: Path | None, data: "Dataset") -> "Log":
 
 
 def _same_pictures(run: dict[str, Any], data: "Dataset", path: Path) -> None:
-    from stereosr_engines.errors import UsageError
+    from stereosr.errors import UsageError
 
     if (run["digest"], run["scale"]) != (data.digest, data.scale):
         raise UsageError(
@@ -159,7 +158,7 @@ def _same_pictures(run: dict[str, Any], data: "Dataset", path: Path) -> None:
 
 
 def _results(path: Path, data: "Dataset") -> "list[Summary]":
-    from stereosr_engines.bench import read_log, summarise
+    from stereosr.evaluation.bench import read_log, summarise
 
     records = read_log(path)
     _same_pictures([r for r in records if r["kind"] == "run"][-1], data, path)
@@ -181,8 +180,8 @@ def _measure(methods: "Sequence[Method]", data: "Dataset", log: "Log", chosen: d
 def _measurements(
     methods: "Sequence[Method]", data: "Dataset", log: "Log", steps: "Steps", chosen: dict[str, Any]
 ) -> Iterator[str]:
-    from stereosr_engines.bench import measure_latency, measure_quality
-    from stereosr_engines.errors import StereosrError
+    from stereosr.errors import StereosrError
+    from stereosr.evaluation.bench import measure_latency, measure_quality
 
     if chosen["only"] != "speed":
         steps.begin(len(methods) * len(data.scenes))
@@ -201,7 +200,7 @@ def _measurements(
 
 def _where(chosen: dict[str, Any]) -> str:
     """What a latency depends on besides the row and the size."""
-    from stereosr_engines.timing import default_threads, machine
+    from stereosr.system import default_threads, machine
 
     found = machine()
     threads = chosen["threads"] or default_threads()
@@ -213,9 +212,10 @@ def _measure_start(method: "Method", scene: "Scene", where: str, log: "Log", cho
     import json
     import tempfile
 
-    from stereosr_engines.bench import Model
-    from stereosr_engines.images import Picture, write_picture
-    from stereosr_engines.timing import run_command
+    from stereosr.evaluation.bench import Model
+    from stereosr.evaluation.timing import run_command
+    from stereosr.io.encode import write_picture
+    from stereosr.io.images import Picture
 
     mark = {"row": method.row.key, "size": list(scene.size), "where": where}
     missing = min(STARTS, chosen["rounds"]) - len(log.find("start", **mark))
@@ -252,7 +252,7 @@ def _show(summaries: "Sequence[Summary]", data: "Dataset", chosen: dict[str, Any
 
 def _refuse_existing(chosen: dict[str, Any]) -> None:
     """Before hours of measuring, not after them."""
-    from stereosr_engines.errors import UsageError
+    from stereosr.errors import UsageError
 
     for path in (chosen["plot"], chosen["html"]):
         if path and path.exists() and not chosen["overwrite"]:
@@ -292,8 +292,8 @@ def headlines(summaries: "Sequence[Summary]", data: "Dataset") -> list[str]:
 
 def _against_published(summaries: "Sequence[Summary]", data: "Dataset") -> list[str]:
     """Bicubic is the proof that pictures and protocol are those of the published tables."""
+    from stereosr.evaluation.bench import BICUBIC
     from stereosr_cli.report.published import published
-    from stereosr_engines.bench import BICUBIC
 
     ours = next((s.psnr_avg for s in summaries if s.row.model == BICUBIC), None)
     theirs = next((r.psnr_avg for r in published(data.benchmark, data.scale) if r.method == BICUBIC), None)

@@ -10,7 +10,7 @@ import click
 from stereosr_cli import options
 
 if TYPE_CHECKING:
-    from stereosr_engines.doubts import Examination, Measured
+    from stereosr.geometry.pair_check import PairMeasurements, PairReport
 
 
 @click.command()
@@ -25,10 +25,10 @@ def command(paths: tuple[Path, ...], layout: str, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from stereosr_engines.doubts import examine
-    from stereosr_engines.errors import UsageError
-    from stereosr_engines.images import read_picture
-    from stereosr_engines.layouts import read_stereo
+    from stereosr.errors import UsageError
+    from stereosr.geometry.pair_check import examine
+    from stereosr.io.images import read_picture
+    from stereosr.io.layouts import read_stereo
 
     if len(paths) > 2:
         raise UsageError("give LEFT RIGHT, or one file that holds both views")
@@ -42,7 +42,7 @@ def command(paths: tuple[Path, ...], layout: str, as_json: bool) -> int:
     return 0 if seen.good else 1
 
 
-def _report(seen: "Examination") -> Iterator[str]:
+def _report(seen: "PairReport") -> Iterator[str]:
     if seen.measured is not None:
         yield from _measurements(seen.measured, seen.matches)
     for finding in seen.findings:
@@ -55,7 +55,7 @@ def _report(seen: "Examination") -> Iterator[str]:
         yield f"verdict: cannot tell, {seen.unknown}"
 
 
-def _measurements(seen: "Measured", points: int) -> Iterator[str]:
+def _measurements(seen: "PairMeasurements", points: int) -> Iterator[str]:
     least, median, most = seen.disparity
     yield f"points in both views  {points}"
     yield f"rows                  {seen.row_error:.2f} px off; the right view lies {seen.drop:+.2f} px lower"

@@ -22,7 +22,7 @@ def command() -> None:
 
 
 def _gpus() -> Iterator[str]:
-    from stereosr_engines.gpu import driver
+    from stereosr.backends.nvidia import driver
 
     here = driver()
     if here is None:
@@ -34,10 +34,10 @@ def _gpus() -> Iterator[str]:
 
 
 def _backends() -> Iterator[str]:
-    from stereosr_engines.backend import kinds
+    from stereosr.backends.registry import available_backends
 
     best = True
-    for kind in kinds():
+    for kind in available_backends():
         missing = kind.missing()
         yield f"{kind.name:14}{missing or ('works; used unless -b says otherwise' if best else 'works')}"
         best = best and missing is not None
@@ -45,7 +45,7 @@ def _backends() -> Iterator[str]:
 
 def _extras() -> Iterator[str]:
     """The optional parts of this package with what they need, as its own metadata lists them."""
-    from stereosr_engines.backend import installed
+    from stereosr.backends.base import installed_version
 
     extras: dict[str, list[str]] = {}
     for line in requires("stereosr") or ():
@@ -53,7 +53,7 @@ def _extras() -> Iterator[str]:
         if match and match[1] != "stereosr" and match[2] != "dev":
             extras.setdefault(match[2], []).append(match[1])
     for extra, names in extras.items():
-        versions = {name: installed(name) for name in names}
+        versions = {name: installed_version(name) for name in names}
         here = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
         lacking = ", ".join(name for name, found in versions.items() if not found)
         hint = f'{lacking} not installed: pip install "stereosr[{extra}]"' if lacking else ""

@@ -64,19 +64,20 @@ def command(
     seen from the weights; without weights too, it is nafssr-t. Our own weights are exported at every scale that
     they are of, unless -s says which; those of the bundled engines were, so that these are taken as they are.
     """
-    from stereosr_cli.engine import build_engine, flavour, this_gpu
+    from stereosr.atomic import check_writable, write_bytes
+    from stereosr.backends.tensorrt.build import cards
+    from stereosr.errors import UsageError
+    from stereosr.models.engine_file import SUFFIX
+    from stereosr.models.library import DEFAULT_MODEL, bundled, file_name, fp16_path
+    from stereosr.models.spec import read_spec
+    from stereosr.system import cache_dir
+    from stereosr_cli.engine import build_engine, this_gpu, variant
     from stereosr_cli.extras import need
-    from stereosr_engines.enginefile import SUFFIX
-    from stereosr_engines.errors import UsageError
-    from stereosr_engines.images import check_writable, write_bytes
-    from stereosr_engines.library import DEFAULT_MODEL, bundled, file_name, half_of, home
-    from stereosr_engines.spec import read_spec
-    from stereosr_engines.tensorrt_build import cards
 
     ready = bundled(model or DEFAULT_MODEL, scale) if weights is None else {}
     need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
     if file_format == "tensorrt":
-        cards(flavour(target), target, this_gpu())  # said before the minutes that the rest takes
+        cards(variant(target), target, this_gpu())  # said before the minutes that the rest takes
     if ready:
         name, sources = model or DEFAULT_MODEL, ready
     else:
@@ -100,8 +101,8 @@ def command(
         name = zoo_model.name
     if out and len(sources) > 1:
         raise UsageError(f"-o names one file for x{' and x'.join(map(str, sources))}: pass -s too")
-    targets = {s: out or home() / file_name(name, s) for s in sources}
-    for file in (f for single in targets.values() for f in (single, half_of(single))[: 1 + fp16]):
+    targets = {s: out or cache_dir() / file_name(name, s) for s in sources}
+    for file in (f for single in targets.values() for f in (single, fp16_path(single))[: 1 + fp16]):
         if file.exists() and not overwrite:
             raise UsageError(f"{file} exists: pass --overwrite, or -o for another file")
         check_writable(file.parent)
@@ -121,8 +122,8 @@ def command(
         if fp16:
             from stereosr_export.precision import export_half
 
-            report = export_half(targets[s], half_of(targets[s]))
-            click.echo(f"{half_of(targets[s])}: {report}", err=True)
+            report = export_half(targets[s], fp16_path(targets[s]))
+            click.echo(f"{fp16_path(targets[s])}: {report}", err=True)
         if file_format == "tensorrt":
-            onnx = half_of(targets[s]) if fp16 else targets[s]
+            onnx = fp16_path(targets[s]) if fp16 else targets[s]
             build_engine(onnx, target, size, None, onnx.with_suffix(SUFFIX) if out else None, overwrite)

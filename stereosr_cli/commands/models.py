@@ -16,10 +16,10 @@ def command(as_json: bool) -> None:
 
     These are the engines at hand and, with stereosr[train], the zoo that they are exported from.
     """
-    from stereosr_engines.library import engines as built_engines
-    from stereosr_engines.library import installed
+    from stereosr.models.library import available_models
+    from stereosr.models.library import engines as built_engines
 
-    have, built = installed(), built_engines()
+    have, built = available_models(), built_engines()
     with_zoo = importlib.util.find_spec("torch") is not None
     if as_json:
         for path, spec in have.items():
@@ -52,7 +52,7 @@ def command(as_json: bool) -> None:
                 table.add_row("damaged: it will be built again", "", "", "", "", size, path.name)
                 continue
             it = engine.identity
-            cards, by = it.gpu or ", ".join(it.targets), f"{it.flavour} {it.version}"
+            cards, by = it.gpu or ", ".join(it.targets), f"{it.variant} {it.version}"
             table.add_row(engine.spec.title, engine.spec.precision, cards, str(it.profile), by, size, path.name)
         console.print()
         console.print(table)

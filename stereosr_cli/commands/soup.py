@@ -23,9 +23,9 @@ def command(weights: tuple[Path, ...], scale: int | None, out: Path, greedy: Pat
 
     WEIGHTS are files of the same model and scale; this needs stereosr[train].
     """
+    from stereosr.atomic import write_bytes
+    from stereosr.errors import UsageError
     from stereosr_cli.extras import need
-    from stereosr_engines.errors import UsageError
-    from stereosr_engines.images import write_bytes
 
     need("torch", "safetensors", extra="train")
     from safetensors.torch import save

@@ -9,9 +9,10 @@ import click
 from stereosr_cli import options
 
 if TYPE_CHECKING:
-    from stereosr_engines.backend import Backend, BackendKind
-    from stereosr_engines.inputs import Inputs
-    from stereosr_engines.job import Item, Result, Settings
+    from stereosr.backends.base import Backend, BackendInfo
+    from stereosr.batch.inputs import Inputs
+    from stereosr.batch.item import Item, Result
+    from stereosr.batch.job import Settings
 
 
 @click.command()
@@ -105,9 +106,9 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     Ends with 0 if all is done, 1 for a failure, 2 for wrong usage, 3 if some failed, 4 if the backend asked for cannot
     be used, 5 if the smallest tile does not fit into memory, 130 if interrupted.
     """
-    from stereosr_engines.backend import select
-    from stereosr_engines.ensemble import ModelEnsemble, SelfEnsemble
-    from stereosr_engines.library import spec_of_file
+    from stereosr.backends.registry import select
+    from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
+    from stereosr.models.library import spec_of_file
 
     chosen["backend"] = _backend(chosen)
     files = [_find_model(name, chosen, select(chosen["backend"], suffix)) for name, suffix in _models(chosen)]
@@ -132,10 +133,10 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
 
 def _backend(chosen: dict[str, Any]) -> str:
     """What -b and -g ask for together."""
-    from stereosr_engines.backend import kinds
-    from stereosr_engines.errors import UsageError
+    from stereosr.backends.registry import available_backends
+    from stereosr.errors import UsageError
 
-    requested, on_cpu = chosen["backend"], next(kind.name for kind in kinds() if not kind.on_gpu)
+    requested, on_cpu = chosen["backend"], next(kind.name for kind in available_backends() if not kind.on_gpu)
     if chosen["gpu"] is not None:
         return str(requested)
     if requested not in ("auto", on_cpu):
@@ -145,16 +146,16 @@ def _backend(chosen: dict[str, Any]) -> str:
 
 def _models(chosen: dict[str, Any]) -> list[tuple[str, str]]:
     """The models asked for, by name or path, each with the suffix of its file."""
-    from stereosr_engines.enginefile import SUFFIX
-    from stereosr_engines.library import DEFAULT_MODEL
+    from stereosr.models.engine_file import SUFFIX
+    from stereosr.models.library import DEFAULT_MODEL
 
     return [(name, SUFFIX if name.endswith(SUFFIX) else ".onnx") for name in chosen["model"] or (DEFAULT_MODEL,)]
 
 
-def _find_model(name: str, chosen: dict[str, Any], kind: "BackendKind") -> Path:
+def _find_model(name: str, chosen: dict[str, Any], kind: "BackendInfo") -> Path:
     """The file of a model, of the precision that was asked for, or that suits the backend."""
-    from stereosr_engines.errors import UsageError
-    from stereosr_engines.library import find_model, spec_of_file
+    from stereosr.errors import UsageError
+    from stereosr.models.library import find_model, spec_of_file
 
     asked = chosen["precision"]
     file = find_model(name, chosen["scale"], kind.precisions if asked == "auto" else (asked,))
@@ -168,7 +169,8 @@ def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], list[Path]]":
     """The models, and the files that they are of."""
     from functools import partial
 
-    from stereosr_engines.backend import RunOptions, open_model
+    from stereosr.backends.base import RunOptions
+    from stereosr.backends.registry import open_model
 
     def say(line: str) -> None:
         if not chosen["quiet"]:
@@ -186,8 +188,8 @@ def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], list[Path]]":
 
 
 def _collect(paths: tuple[Path, ...], chosen: dict[str, Any], scale: int) -> "Inputs":
-    from stereosr_engines.errors import UsageError
-    from stereosr_engines.inputs import Naming, collect, collect_lists
+    from stereosr.batch.inputs import Naming, collect, collect_lists
+    from stereosr.errors import UsageError
 
     naming = Naming(
         out=chosen["out"],
@@ -211,7 +213,8 @@ def _is_folder(paths: tuple[Path, ...], chosen: dict[str, Any]) -> bool:
 def _settings(chosen: dict[str, Any], files: list[Path]) -> "Settings":
     import hashlib
 
-    from stereosr_engines.job import Settings
+    from stereosr.batch.job import Settings
+    from stereosr.inference.settings import TileSettings
 
     return Settings(
         model=" ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files),
@@ -219,19 +222,22 @@ def _settings(chosen: dict[str, Any], files: list[Path]) -> "Settings":
         swap=chosen["swap"],
         rectify=chosen["rectify"],
         overwrite=chosen["overwrite"],
-        tile=chosen["tile"],
-        overlap=chosen["overlap"],
-        max_memory=chosen["max_memory"],
-        max_disparity=chosen["max_disparity"],
         depth=None if chosen["depth"] == "auto" else int(chosen["depth"]),
         quality=chosen["quality"],
+        tiles=TileSettings(
+            tile=chosen["tile"],
+            overlap=chosen["overlap"],
+            max_memory=chosen["max_memory"],
+            max_disparity=chosen["max_disparity"],
+        ),
     )
 
 
 def _run(inputs: "Inputs", backend: "Backend", settings: "Settings", chosen: dict[str, Any], resume: bool) -> int:
+    from stereosr.batch.job import run
+    from stereosr.batch.manifest import MANIFEST
+    from stereosr.errors import SomeItemsFailed, UsageError
     from stereosr_cli.progress import Progress
-    from stereosr_engines.errors import SomeItemsFailed, UsageError
-    from stereosr_engines.job import MANIFEST, run
 
     if not inputs.items:
         raise UsageError("no stereo pair found: see 'How pairs are found' in the README, or use -l and -r")

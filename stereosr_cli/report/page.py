@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stereosr_engines.bench import Method, Summary
-    from stereosr_engines.datasets import Scene, UInt8
+    from stereosr.evaluation.bench import Method, Summary
+    from stereosr.evaluation.datasets import Scene, UInt8
 
 TEMPLATE = Path(__file__).with_name("page.html")
 SCENES = 3
@@ -27,8 +27,8 @@ def write_page(
     on_picture: Callable[[str], None],
 ) -> None:
     """Super-resolve some scenes by every method, and write them, beside HR, with the tables into one HTML file."""
+    from stereosr.atomic import write_bytes
     from stereosr_cli.report.tables import cells, parts
-    from stereosr_engines.images import write_bytes
 
     shown = []
     for scene in chosen(scenes):
@@ -64,7 +64,8 @@ def _pictures(views: "Sequence[UInt8]") -> dict[str, Any]:
 
 def _data_uri(view: "UInt8") -> str:
     """The middle of a view, lossless."""
-    from stereosr_engines.images import Picture, encode_picture
+    from stereosr.io.encode import encode_picture
+    from stereosr.io.images import Picture
 
     top, left = (max(0, (size - most) // 2) for size, most in zip(view.shape, SHOWN, strict=False))
     middle = view[top : top + SHOWN[0], left : left + SHOWN[1]]

@@ -10,7 +10,7 @@ from stereosr_cli.report.published import published
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from stereosr_engines.bench import Summary
+    from stereosr.evaluation.bench import Summary
 
 GREY = "0.6"
 
@@ -25,8 +25,8 @@ def write_plot(path: Path, summaries: "Sequence[Summary]", title: str, benchmark
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    from stereosr_engines.errors import UsageError
-    from stereosr_engines.images import write_bytes
+    from stereosr.atomic import write_bytes
+    from stereosr.errors import UsageError
 
     figure = Figure(figsize=(13, 6), layout="constrained")
     known = FigureCanvasAgg(figure).get_supported_filetypes()

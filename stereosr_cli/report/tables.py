@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from stereosr_engines.bench import Summary
+    from stereosr.evaluation.bench import Summary
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,11 @@ import pytest
 
 from command import failed, stereosr
 from shared_data import SHARED, shared
+from stereosr.evaluation.bench import Bicubic, Summary
+from stereosr.evaluation.datasets import open_dataset
+from stereosr.evaluation.degrade import degrade
+from stereosr.models.library import BUNDLED
 from stereosr_cli.commands.bench import headlines
-from stereosr_engines.bench import Bicubic, Summary
-from stereosr_engines.datasets import open_dataset
-from stereosr_engines.degrade import degrade
-from stereosr_engines.library import BUNDLED
 
 RENDER = BUNDLED / "examples/render"
 

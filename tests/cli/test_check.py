@@ -6,7 +6,7 @@ import pytest
 from command import failed, stereosr
 from shared_data import ROOT, shared
 
-LEFT, RIGHT = (ROOT / "engines/stereosr_engines/bundled/examples/render" / f"hr{i}.png" for i in (0, 1))
+LEFT, RIGHT = (ROOT / "engines/stereosr/models/bundled/examples/render" / f"hr{i}.png" for i in (0, 1))
 
 
 def test_a_good_pair_ends_with_zero():

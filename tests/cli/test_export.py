@@ -6,10 +6,10 @@ import torch
 from command import failed, stereosr
 from fakes import random_pair
 from golden import golden_state
-from stereosr_engines.backend import RunOptions
-from stereosr_engines.backends.ort_cpu import OrtCpu
-from stereosr_engines.spec import read_spec
-from stereosr_engines.types import StereoPair
+from stereosr.backends.base import RunOptions
+from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.models.spec import read_spec
+from stereosr.types import StereoPair
 from stereosr_export.zoo import find
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from command import stereosr
 from shared_data import ROOT
-from stereosr_engines.images import read_picture
-from stereosr_engines.layouts import write_stereo
+from stereosr.io.images import read_picture
+from stereosr.io.layouts import write_stereo
 
 SHORTER = {
     "export --fp16": "export -s 4 --size 45x135 --fp16",

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from command import failed, stereosr
+from stereosr.evaluation.bench import Bicubic, Log, Row, Summary, describe, measure_quality, summarise
+from stereosr.evaluation.datasets import PUBLISHED, Dataset, open_dataset
+from stereosr.evaluation.degrade import degrade, imresize
+from stereosr.models.library import BUNDLED
 from stereosr_cli.report import page, plot, tables
 from stereosr_cli.report.published import published
-from stereosr_engines.bench import Bicubic, Log, Row, Summary, describe, measure_quality, summarise
-from stereosr_engines.datasets import PUBLISHED, Dataset, open_dataset
-from stereosr_engines.degrade import degrade, imresize
-from stereosr_engines.library import BUNDLED
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = (

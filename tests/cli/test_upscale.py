@@ -13,12 +13,12 @@ import pytest
 
 from command import failed, stereosr
 from shared_data import ROOT, shared
-from stereosr_engines.degrade import imresize
-from stereosr_engines.library import find_model
-from stereosr_engines.metrics import psnr
+from stereosr.evaluation.degrade import imresize
+from stereosr.evaluation.metrics import psnr
+from stereosr.models.library import find_model
 
 EXAMPLES = ROOT / "examples"
-HR = ROOT / "engines/stereosr_engines/bundled/examples/render"
+HR = ROOT / "engines/stereosr/models/bundled/examples/render"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from command import failed, stereosr
 from shared_data import ROOT
-from stereosr_engines.images import read_picture
+from stereosr.io.images import read_picture
 
 av = pytest.importorskip("av", reason="needs PyAV")
 

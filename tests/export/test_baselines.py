@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stereosr_engines.degrade import _resize_rows
+from stereosr.evaluation.degrade import _resize_rows
 from stereosr_export.layers.luminance import Bicubic, OnLuminance, luminance
 from stereosr_export.models.drcn import DRCN
 from stereosr_export.models.lapsrn import LapSRN

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from golden import golden_state, read_golden, relative_error
-from stereosr_engines.errors import UsageError
+from stereosr.errors import UsageError
 from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance, trained_scales
 from stereosr_export.zoo import find, zoo
 

@@ -9,13 +9,13 @@ import pytest
 
 from command import failed, stereosr
 from golden import with_golden_weights
-from stereosr_cli.engine import build_engine, flavour
-from stereosr_engines import tensorrt_build
-from stereosr_engines.enginefile import EngineFile, read_engine, unusable
-from stereosr_engines.errors import BackendUnavailable, UsageError
-from stereosr_engines.library import BUNDLED, file_name, half_of
-from stereosr_engines.spec import METADATA_KEY, read_spec
-from stereosr_engines.tensorrt_build import EXTRAS, RTX, build, count_layers, identify, load, profile_of
+from stereosr.backends.tensorrt import build as tensorrt_build
+from stereosr.backends.tensorrt.build import EXTRAS, RTX, build, count_layers, identify, load, profile_of
+from stereosr.errors import BackendUnavailable, UsageError
+from stereosr.models.engine_file import EngineFile, read_engine, why_unusable
+from stereosr.models.library import BUNDLED, file_name, fp16_path
+from stereosr.models.spec import METADATA_KEY, read_spec
+from stereosr_cli.engine import build_engine, variant
 from stereosr_export.precision import to_half
 from stereosr_export.to_onnx import spec_of, trace
 from stereosr_export.zoo import find
@@ -29,7 +29,7 @@ def half(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("onnx")
 
     def make(name: str) -> Path:
-        path = half_of(folder / file_name(name, 4))
+        path = fp16_path(folder / file_name(name, 4))
         if path.exists():
             return path
         bundled = BUNDLED / file_name(name, 4)
@@ -78,7 +78,7 @@ def test_the_command_builds_and_says_what_it_built(tmp_path: Path) -> None:
     assert (engine.spec.precision, engine.half_layers) == ("fp32", 0)
     failed(stereosr(*arguments, STEREOSR_HOME=str(tmp_path)), 2, "exists", "--overwrite")
     replace(engine, identity=replace(engine.identity, version="1.0")).write(file)
-    assert "it was built by tensorrt_rtx 1.0, here is" in (unusable(file, engine.identity) or "")
+    assert "it was built by tensorrt_rtx 1.0, here is" in (why_unusable(file, engine.identity) or "")
 
 
 def test_what_is_kept_is_built_again_where_it_is_stale_or_damaged(
@@ -128,7 +128,7 @@ def test_what_cannot_be_built_is_refused_in_one_line(half, tmp_path: Path) -> No
 def test_without_tensorrt_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     with pytest.raises(BackendUnavailable, match=r'pip install "stereosr\[rtx\]" for RTX cards') as problem:
-        flavour(())
+        variant(())
     assert problem.value.exit_code == 4
     for name, extra in EXTRAS.items():
         with pytest.raises(BackendUnavailable, match=rf'{name} is not installed: pip install "stereosr\[{extra}\]"'):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stereosr_export.layers.attention import row_attention
 from stereosr_export.layers.norm import Norm
-from stereosr_export.operators import ATTENTION, NORM, attach_meanings, in_onnx_terms
+from stereosr_export.operators import ATTENTION, NORM, add_function_bodies, replace_custom_norm
 
 
 class Attention(nn.Module):
@@ -54,7 +54,7 @@ def test_onnxruntime_has_the_attention_and_other_runtimes_expand_it() -> None:
     operators = [(node.domain, node.op_type) for node in graph.graph.node]
     assert ATTENTION in operators
     assert ("", "Softmax") not in operators  # whose map is what memory would grow by
-    attach_meanings(graph)
+    add_function_bodies(graph)
     same_numbers(graph, given, row_attention(*given))
 
 
@@ -87,9 +87,9 @@ def test_the_norm_is_one_node_and_becomes_layer_normalization_again() -> None:
     operators = [(node.domain, node.op_type) for node in graph.graph.node]
     assert operators.count(NORM) == 1
     assert ("", "Add") not in operators  # no bias is left
-    attach_meanings(graph)
+    add_function_bodies(graph)
     same_numbers(graph, given, network(*given).detach())
-    in_onnx_terms(graph)
+    replace_custom_norm(graph)
     assert [node.op_type for node in graph.graph.node].count("LayerNormalization") == 1
     assert not graph.functions
     onnx.checker.check_model(graph, full_check=True)

@@ -12,11 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fakes import SPEC
 from shared_data import shared
-from stereosr_engines.errors import StereosrError
-from stereosr_engines.images import to_float
-from stereosr_engines.library import BUNDLED, file_name, half_of
-from stereosr_engines.spec import METADATA_KEY, ModelSpec, read_spec
-from stereosr_engines.types import StereoPair
+from stereosr.errors import StereosrError
+from stereosr.models.library import BUNDLED, file_name, fp16_path
+from stereosr.models.spec import METADATA_KEY, ModelSpec, read_spec
+from stereosr.types import StereoPair, to_float
 from stereosr_export.precision import compare, export_half, operators, probes, rounded, to_half
 
 BUNDLED_X4 = BUNDLED / file_name("nafssr-t", 4)
@@ -106,7 +105,7 @@ def tiny(path: Path, gain: float, offset: float) -> Path:
 
 def test_a_half_file_names_the_fp32_file_that_it_was_made_from(tmp_path: Path) -> None:
     single = tiny(tmp_path / "tiny.onnx", 2, 0)
-    report = export_half(single, half_of(single))
+    report = export_half(single, fp16_path(single))
     assert report.psnr > 60
     assert "8 of 10 operators in fp16 (80%)" in str(report)
     spec = read_spec(tmp_path / "tiny_fp16.onnx")
@@ -122,10 +121,10 @@ def test_a_half_file_names_the_fp32_file_that_it_was_made_from(tmp_path: Path) -
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_bad_graph_is_not_written(tmp_path: Path, gain: float, offset: float, reason: str) -> None:
     single = tiny(tmp_path / "tiny.onnx", gain, offset)
-    half_of(single).write_text("older")
+    fp16_path(single).write_text("older")
     with pytest.raises(StereosrError, match=rf"fake x2 in fp16 is at {reason}.*use the fp32 file"):
-        export_half(single, half_of(single))
-    assert half_of(single).read_text() == "older"
+        export_half(single, fp16_path(single))
+    assert fp16_path(single).read_text() == "older"
     assert len(list(tmp_path.iterdir())) == 2
 
 

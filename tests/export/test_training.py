@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 from command import failed, stereosr
 from shared_data import ROOT
-from stereosr_engines.degrade import degrade
-from stereosr_engines.errors import UsageError
+from stereosr.errors import UsageError
+from stereosr.evaluation.degrade import degrade
 from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
 from stereosr_export.training.data import Patches, cut
@@ -416,7 +416,7 @@ def test_every_network_of_the_papers_has_a_preset():
 
 
 def test_the_model_card_makes_the_bundled_weights_by_presets_that_are_there():
-    card = (ROOT / "engines/stereosr_engines/bundled/README.md").read_text(encoding="utf-8")
+    card = (ROOT / "engines/stereosr/models/bundled/README.md").read_text(encoding="utf-8")
     commands = re.findall(r"stereosr_cli train (\S+) (?:-s (\d) )?", card)
     made = [
         complete({"data": "d", "out": "o"} | read_settings(n) | ({"scale": int(s)} if s else {})) for n, s in commands

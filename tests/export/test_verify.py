@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stereosr_engines.errors import StereosrError
+from stereosr.errors import StereosrError
 from stereosr_export.to_onnx import export, spec_of
 from stereosr_export.verify import verify
 from stereosr_export.zoo import find

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from golden import with_golden_weights
-from stereosr_engines.errors import UsageError
-from stereosr_engines.spec import read_spec
+from stereosr.errors import UsageError
+from stereosr.models.spec import read_spec
 from stereosr_export.to_onnx import export, spec_of
 from stereosr_export.zoo import ZooModel, find, zoo
 

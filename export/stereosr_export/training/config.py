@@ -7,7 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from stereosr_engines.errors import UsageError
+from stereosr.errors import UsageError
 
 PRESETS = Path(__file__).with_name("presets")
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from stereosr_engines.degrade import degrade, modcrop
+from stereosr.evaluation.degrade import degrade, modcrop
 from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig
 from stereosr_export.training.photo import photograph

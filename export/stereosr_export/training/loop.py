@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from stereosr_engines.errors import StereosrError, UsageError
-from stereosr_engines.images import write_bytes
+from stereosr.atomic import write_bytes
+from stereosr.errors import StereosrError, UsageError
 from stereosr_export.checkpoints import read_state
 from stereosr_export.training import history
 from stereosr_export.training.config import TrainConfig, learning_rate

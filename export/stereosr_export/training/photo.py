@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from stereosr_engines.degrade import imresize, through_jpeg
+from stereosr.evaluation.degrade import imresize, through_jpeg
 from stereosr_export.training.camera import RECONSTRUCTIONS, mosaic
 
 UInt8 = NDArray[np.uint8]
@@ -36,9 +36,11 @@ def photograph(left: UInt8, right: UInt8, scale: int, rng: np.random.Generator) 
         return imresize(left, 1 / scale), imresize(right, 1 / scale)
     lens, sensor, sharpen = _lens(scale, rng), _Sensor(rng), _sharpening(rng)
     shrink = rng.choice(("bicubic", "area", "lanczos"), p=(0.8, 0.1, 0.1))
-    views = [left, right]
+    views: list[UInt8] = [left, right]
     if lens is not None:
-        views = [np.asarray(cv2.filter2D(v, -1, lens, borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8) for v in views]
+        views = [
+            np.asarray(cv2.filter2D(v, -1, lens, borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8) for v in views
+        ]
     views = [sharpen(sensor.expose(_shrink(v, scale, shrink), rng)) for v in views]
     for _ in range(_times_stored(rng)):
         views = _store(views, rng)
@@ -76,10 +78,10 @@ class _Sensor:
         self.reconstruct = RECONSTRUCTIONS[int(rng.integers(2))] if rng.random() < 0.35 else None
 
     def expose(self, view: UInt8, rng: np.random.Generator) -> UInt8:
-        light = view.astype(np.float32)
+        light: Float = view.astype(np.float32)
         if self.read or self.shot:
-            deviation = np.sqrt(self.read**2 + self.shot**2 * light / 255)
-            light = light + deviation * rng.standard_normal(view.shape, dtype=np.float32)
+            deviation = np.sqrt(self.read**2 + self.shot**2 * light / 255, dtype=np.float32)
+            light += deviation * rng.standard_normal(view.shape, dtype=np.float32)
         recorded = _to_uint8(light)
         if self.reconstruct is None:
             return recorded
@@ -121,4 +123,5 @@ def _store(views: list[UInt8], rng: np.random.Generator) -> list[UInt8]:
 
 
 def _to_uint8(light: Float) -> UInt8:
-    return np.clip(light + 0.5, 0, 255).astype(np.uint8)
+    rounded: UInt8 = np.clip(light + 0.5, 0, 255).astype(np.uint8)
+    return rounded

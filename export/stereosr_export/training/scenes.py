@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stereosr_engines.degrade import modcrop
-from stereosr_engines.errors import UsageError
-from stereosr_engines.images import SUFFIXES
-from stereosr_engines.pairs import scan_folder
+from stereosr.errors import UsageError
+from stereosr.evaluation.degrade import modcrop
+from stereosr.io.images import SUFFIXES
+from stereosr.io.pairs import scan_folder
 
 UInt8 = NDArray[np.uint8]
 Size = tuple[int, int]
@@ -102,7 +102,7 @@ def find_scenes(folder: Path, scale: int) -> list[SceneFiles]:
     - ``stereo/`` with pairs;
     - pairs, wherever they lie.
 
-    What a pair is ``stereosr_engines.pairs`` says.
+    What a pair is ``stereosr.io.pairs`` says.
 
     Raises:
         UsageError: if there is no pair, or one without its LR files.

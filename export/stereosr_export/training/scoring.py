@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stereosr_engines.degrade import corrupt
-from stereosr_engines.metrics import psnr
+from stereosr.evaluation.degrade import corrupt
+from stereosr.evaluation.metrics import psnr
 from stereosr_export.training.data import cut
 from stereosr_export.training.scenes import Scene
 
@@ -18,9 +18,7 @@ def as_floats(pictures: Tensor, device: torch.device) -> Tensor:
     return pictures.to(device, non_blocking=True).float() / 255
 
 
-def score_scene(
-    network: nn.Module, scene: Scene, scale: int, device: torch.device, recipe: str = "clean"
-) -> float:
+def score_scene(network: nn.Module, scene: Scene, scale: int, device: torch.device, recipe: str = "clean") -> float:
     """Mean PSNR in dB of both views of the scene's middle, by the benchmark's protocol, LR degraded by ``recipe``."""
     height, width = (side // scale for side in scene.left.shape[:2])
     rows, columns = min(height, LARGEST[0] // scale), min(width, LARGEST[1] // scale)

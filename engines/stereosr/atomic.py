@@ -1,0 +1,58 @@
+"""Files that appear whole or not at all: a temporary file beside the target, then a rename."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from stereosr.errors import StereosrError, UsageError, reason
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> None:
+    """Write a file by way of a temporary one beside it. Raises StereosrError, and leaves nothing, where that fails."""
+    write_all([(path, data)])
+
+
+def check_writable(folder: Path) -> None:
+    """Before long work, whether files can be put into a folder, or into a new one of this path.
+
+    Raises:
+        UsageError: if a file is in the way.
+        StereosrError: if it may not be written to.
+    """
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not there.is_dir():
+        raise UsageError(f"cannot write into {folder}: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise StereosrError(f"cannot write into {there}: permission denied; give another folder with -o")
+
+
+def write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:
+    """Write files by way of temporary ones beside them; none appears before all are there.
+
+    A file has one temporary name, so that what a killed process left goes when the file is written at last.
+    """
+    parts: dict[Path, Path] = {}
+    try:
+        for path, data in files:
+            name = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:16]
+            with named(path):
+                parts[path] = path.with_name(f".{name}.part")
+                parts[path].write_bytes(data)
+        for path, part in parts.items():
+            with named(path):
+                part.replace(path)
+    finally:
+        for part in parts.values():
+            with suppress(OSError, ValueError):
+                part.unlink()
+
+
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """What keeps a file from being written, as an error that names it."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise StereosrError(f"cannot write {path}: {reason(error)}") from error

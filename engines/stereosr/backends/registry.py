@@ -1,0 +1,104 @@
+"""What runs a model file: the Backend protocol, the kinds there are, and the choice among them.
+
+A backend is one file in ``backends/`` with a ``KIND``; it is found, never listed.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from stereosr.backends.base import Backend, BackendInfo, RunOptions, State
+from stereosr.errors import BackendUnavailable, UsageError
+
+
+@cache
+def available_backends() -> tuple[BackendInfo, ...]:
+    """Every backend that a module beside this one names in ``BACKENDS``, the preferred first."""
+    from stereosr import backends
+
+    modules = (
+        importlib.import_module(f"{backends.__name__}.{m.name}") for m in pkgutil.iter_modules(backends.__path__)
+    )
+    found = (backend for module in modules for backend in getattr(module, "BACKENDS", ()))
+    return tuple(sorted(found, key=lambda backend: backend.priority))
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kind to use, and one reason for each better one that was expected to work and passed over."""
+
+    name: str
+    stepped_down: tuple[str, ...]
+
+
+def choose(requested: str, states: Sequence[State]) -> Choice:
+    """Which backend to use. Pure: the states are given, the preferred kind first.
+
+    Raises:
+        UsageError: for a name that does not exist.
+        BackendUnavailable: if the one asked for, or all of them, cannot be used. Nothing falls back in silence.
+    """
+    if requested == "auto":
+        for position, state in enumerate(states):
+            if state.missing is None:
+                better = (s for s in states[:position] if s.expected)
+                return Choice(state.name, tuple(f"{s.name}: {s.missing}" for s in better))
+        raise BackendUnavailable("no backend works here: " + "; ".join(f"{s.name}: {s.missing}" for s in states))
+    asked = next((s for s in states if s.name == requested), None)
+    if asked is None:
+        raise UsageError(f"no backend named {requested!r}; there are auto, {', '.join(s.name for s in states)}")
+    if asked.missing is not None:
+        raise BackendUnavailable(f"backend {requested} cannot be used: {asked.missing}")
+    return Choice(requested, ())
+
+
+def select(requested: str, suffix: str) -> BackendInfo:
+    """The kind of backend for files of this suffix, before it is opened. Raises as ``choose``."""
+    choice = choose(requested, [kind.state(suffix) for kind in available_backends()])
+    return _kind(choice)
+
+
+def open_model(
+    find: Callable[[BackendInfo], Path], suffix: str, requested: str, options: RunOptions
+) -> tuple[Backend, Path, Choice]:
+    """Open the file of this suffix that ``find`` has for the kind asked for, or with ``auto`` for the best that works.
+
+    What shows only when a backend is opened (its libraries do not load, say) makes ``auto`` step down too. Tiles that
+    fp16 spoils are done again in fp32.
+
+    Raises:
+        UsageError, BackendUnavailable: as ``choose``; also for a file that is not a model of ours.
+        OutOfMemory: if the model does not fit.
+    """
+    from stereosr.backends.fp32_fallback import Fp32Fallback
+
+    states = [kind.state(suffix) for kind in available_backends()]
+    while True:
+        choice = choose(requested, states)
+        kind = _kind(choice)
+        path = find(kind)
+        try:
+            backend = kind.open(path, options)
+        except BackendUnavailable as error:
+            if requested != "auto":
+                raise
+            failed = State(kind.name, str(error), expected=True)
+            states = [failed if state.name == kind.name else state for state in states]
+            continue
+        return (
+            (Fp32Fallback(backend, path, kind, options) if backend.spec.precision == "fp16" else backend),
+            path,
+            choice,
+        )
+
+
+def _kind(choice: Choice) -> BackendInfo:
+    return next(kind for kind in available_backends() if kind.name == choice.name)
+
+
+def open_backend(path: Path, requested: str = "auto", options: RunOptions | None = None) -> Backend:
+    """Open a model file. Raises as ``open_model``."""
+    return open_model(lambda _kind: path, path.suffix, requested, options or RunOptions())[0]

@@ -1,0 +1,387 @@
+"""Runtime against PSNR: the rows there are, what is measured of each, and the file that a stopped bench goes on from.
+
+Quality is that of the pictures ``stereosr upscale`` writes: the same tiles, rounded to uint8. Latency is from LR pixels
+in memory to SR pixels in memory, tiles and rounding included.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from stereosr.backends.base import Backend, RunOptions
+from stereosr.backends.registry import available_backends, open_backend
+from stereosr.errors import StereosrError, UsageError
+from stereosr.evaluation.consistency import consistency, disparity
+from stereosr.evaluation.datasets import Dataset, Scene, UInt8, Views
+from stereosr.evaluation.degrade import imresize
+from stereosr.evaluation.metrics import LEFT_BORDER, psnr, ssim
+from stereosr.evaluation.timing import in_turn
+from stereosr.geometry.pair_check import check_pair_or_unknown
+from stereosr.inference.ensemble import FLIPS, SelfEnsemble
+from stereosr.inference.settings import TileSettings
+from stereosr.inference.tiling import TilePlan
+from stereosr.inference.upscale import make_plan, upscale_pixels
+from stereosr.io.images import Picture
+from stereosr.models.spec import ModelSpec
+from stereosr.types import StereoPair, to_float
+
+BICUBIC = "bicubic"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of the table. ``gmacs`` are 10^9 multiply-accumulates for both views of 320 x 180 at low resolution."""
+
+    model: str
+    backend: str
+    precision: str
+    ensemble: bool
+    parameters: int
+    gmacs: float | None
+    sha256: str = ""
+
+    @property
+    def title(self) -> str:
+        return self.model + " + ensemble" * self.ensemble
+
+    @property
+    def label(self) -> str:
+        """What stays the same when a model is trained anew: ``nafssr-t + ensemble · ort-cpu · fp32``."""
+        return f"{self.title} · {self.backend} · {self.precision}"
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+class Method(Protocol):
+    """A row that can run. ``device`` is what really runs."""
+
+    row: Row
+    device: str
+
+    def __call__(self, lr: Views) -> Views: ...
+
+
+class Bicubic:
+    """MATLAB's imresize, by numpy on one thread: the row that every other one is compared with."""
+
+    device = "numpy"
+
+    def __init__(self, scale: int) -> None:
+        self._scale = scale
+        self.row = Row(model=BICUBIC, backend="numpy", precision="uint8", ensemble=False, parameters=0, gmacs=0.0)
+
+    def __call__(self, lr: Views) -> Views:
+        return imresize(lr[0], self._scale), imresize(lr[1], self._scale)
+
+
+class Model:
+    """A model file on an opened backend, as ``stereosr upscale`` runs it."""
+
+    def __init__(self, backend: Backend, kind: str, file: Path, ensemble: bool) -> None:
+        spec = backend.spec
+        self._backend: Backend = SelfEnsemble(backend) if ensemble else backend
+        self.file, self.device = file, backend.device
+        self._planned: tuple[Views, TilePlan] | None = None
+        runs = len(FLIPS) if ensemble else 1
+        self.row = Row(
+            model=spec.name,
+            backend=kind,
+            precision=spec.precision,
+            ensemble=ensemble,
+            parameters=spec.parameters,
+            gmacs=None if spec.gmacs is None else runs * spec.gmacs,
+            sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
+        )
+
+    def __call__(self, lr: Views) -> Views:
+        left, right = upscale_pixels(
+            StereoPair(to_float(lr[0]), to_float(lr[1])), self._backend, self._plan(lr), np.dtype(np.uint8)
+        )
+        return left.astype(np.uint8, copy=False), right.astype(np.uint8, copy=False)
+
+    def _plan(self, lr: Views) -> TilePlan:
+        """Made once for the same pictures: looking at them takes a tenth of a second, and is no part of the latency."""
+        if self._planned is None or self._planned[0] is not lr:
+            seen, (rows, columns) = check_pair_or_unknown(Picture(lr[0]), Picture(lr[1])), lr[0].shape[:2]
+            self._planned = (
+                lr,
+                make_plan((rows, columns), seen.largest_disparity(columns), self._backend.spec, TileSettings()),
+            )
+        return self._planned[1]
+
+
+def open_models(
+    files: Mapping[Path, ModelSpec], backends: Sequence[str], ensemble: bool, options: RunOptions
+) -> Iterator[Model | StereosrError]:
+    """Every file on every backend, with the self-ensemble as well if asked for; an error for what cannot be opened.
+
+    Without ``backends`` those are used that work on this machine.
+    """
+    for file in files:
+        for kind in backends or [k.name for k in available_backends() if k.missing() is None]:
+            try:
+                backend = open_backend(file, kind, options)
+            except StereosrError as error:
+                yield error if backends else StereosrError(f"{file.name} on {kind}: {error}")
+                continue
+            for with_ensemble in (False, True)[: 1 + ensemble]:
+                yield Model(backend, kind, file, with_ensemble)
+
+
+# --- records ---------------------------------------------------------------------------------------------------------
+
+
+class Log:
+    """Records in a file of JSON lines, each written when it is known; what a stopped bench left is found again.
+
+    Raises:
+        UsageError: if the file exists and is none of ours.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records = read_log(path) if path.exists() else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if (text := path.read_bytes()) and not text.endswith(b"\n"):  # a line cut short by a stop
+                path.write_bytes(text + b"\n")
+
+    def add(self, kind: str, **values: Any) -> None:
+        record = {"kind": kind} | values
+        self.records.append(record)
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise StereosrError(f"cannot write {self.path}: {error.strerror}") from error
+
+    def find(self, kind: str, **values: Any) -> list[dict[str, Any]]:
+        wanted = ({"kind": kind} | values).items()
+        return [record for record in self.records if wanted <= record.items()]
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The records of a file. Raises UsageError if it is missing or none of ours."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path} as results of stereosr bench: {error}") from error
+    records = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and "kind" in record:
+                records.append(record)
+    if lines and not any(record["kind"] == "run" for record in records):
+        raise UsageError(f"{path} holds no results of stereosr bench: give another file")
+    return records
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+def measure_quality(
+    methods: Sequence[Method],
+    dataset: Dataset,
+    log: Log,
+    on_scene: Callable[[str], None] = lambda _text: None,
+) -> Iterator[str]:
+    """Score what the log lacks, scene by scene; gives a line for each that failed."""
+    for scene in dataset.scenes:
+        todo = [m for m in methods if not log.find("scene", row=m.row.key, scene=scene.key)]
+        done = len(methods) - len(todo)
+        if todo:
+            hr, lr = scene.views()
+            truth = disparity(*hr)
+            own = consistency(*hr, truth).warp
+        for method in todo:
+            on_scene(f"{scene.name} · {method.row.title}")
+            try:
+                sr = method(lr)
+            except (StereosrError, MemoryError) as error:
+                yield f"{scene.name}: {method.row.label}: {error}"
+                continue
+            found = score(sr, hr) | asdict(consistency(*sr, truth)) | {"hr_warp": own}
+            finite = {name: value if np.isfinite(value) else None for name, value in found.items()}
+            log.add("scene", row=method.row.key, scene=scene.key, name=scene.name, **finite)
+        for _ in range(done):
+            on_scene(scene.name)
+
+
+def score(sr: Views, hr: Views) -> dict[str, float]:
+    """PSNR in dB and SSIM: ``avg`` of both whole views, ``left`` without the left view's first 64 columns."""
+    whole = [(psnr(a, b), ssim(a, b)) for a, b in zip(sr, hr, strict=True)]
+    cut: list[UInt8] = [view[:, LEFT_BORDER:] for view in (sr[0], hr[0])]
+    return {
+        "psnr_avg": (whole[0][0] + whole[1][0]) / 2,
+        "ssim_avg": (whole[0][1] + whole[1][1]) / 2,
+        "psnr_left": psnr(*cut),
+        "ssim_left": ssim(*cut),
+    }
+
+
+def measure_latency(
+    methods: Sequence[Method],
+    scene: Scene,
+    rounds: int,
+    where: str,
+    log: Log,
+    on_run: Callable[[str], None] = lambda _text: None,
+) -> Iterator[str]:
+    """Time every method ``rounds`` times on one scene, in turn, after a warm-up; gives a line for each that failed.
+
+    Bicubic runs before each, so that every time has a yardstick of the same moment, even if rounds are hours apart.
+    ``where`` names the machine and its threads: what was measured elsewhere does not count.
+    """
+    lr, yardstick = scene.views()[1], Bicubic(scene.scale)
+    mark = {"size": list(scene.size), "where": where}
+    missing = {m.row.key: rounds - len(log.find("time", row=m.row.key, **mark)) for m in methods}
+    calls: dict[str, Callable[[], object]] = {}
+    ready = []
+    for m in methods:
+        if missing[m.row.key] <= 0:
+            continue
+        on_run(m.row.title)
+        try:
+            m(lr)
+        except (StereosrError, MemoryError) as error:
+            yield f"latency: {m.row.label}: {error}"
+            continue
+        ready.append(m)
+        if m.row.model != BICUBIC:
+            calls[f"before {m.row.key}"] = lambda: yardstick(lr)
+        calls[m.row.key] = partial(m, lr)
+    for times in in_turn(calls, max((missing[m.row.key] for m in ready), default=0)):
+        for m in ready:
+            on_run(m.row.title)
+            took = times[m.row.key]
+            log.add("time", row=m.row.key, **mark, seconds=took, bicubic=times.get(f"before {m.row.key}", took))
+
+
+def describe(methods: Iterable[Method], log: Log) -> None:
+    """Say in the log what its rows are."""
+    for method in methods:
+        if not log.find("row", row=method.row.key):
+            log.add("row", row=method.row.key, device=method.device, **asdict(method.row))
+
+
+# --- summing up ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A finished line of the table: means over scenes, medians over runs; None for what was not measured.
+
+    Attributes:
+        where: size of LR, machine and threads that the latency is of.
+        latency: median seconds a pair; ``p95`` likewise.
+        speed: median over runs of bicubic's time just before, divided by the row's time.
+        megapixels: of SR, both views, a second.
+        first: seconds from the start of ``stereosr upscale`` to the written pictures, median.
+        memory: peak resident bytes of that process.
+    """
+
+    row: Row
+    device: str
+    scenes: int = 0
+    psnr_avg: float | None = None
+    ssim_avg: float | None = None
+    psnr_left: float | None = None
+    ssim_left: float | None = None
+    disparity: float | None = None
+    lost: float | None = None
+    warp: float | None = None
+    hr_warp: float | None = None
+    runs: int = 0
+    where: str | None = None
+    latency: float | None = None
+    p95: float | None = None
+    speed: float | None = None
+    megapixels: float | None = None
+    first: float | None = None
+    memory: int | None = None
+
+
+MEANS = ("psnr_avg", "ssim_avg", "psnr_left", "ssim_left", "disparity", "lost", "warp", "hr_warp")
+
+
+def summarise(log: Sequence[Mapping[str, Any]], scale: int, keys: Sequence[str] | None = None) -> list[Summary]:
+    """The table of the rows with these keys, of all rows without, in the order in which the log describes them."""
+    described = {r["row"]: r for r in log if r["kind"] == "row"}
+    summaries = []
+    for key in described if keys is None else keys:
+        values = {k: v for k, v in described[key].items() if k not in ("kind", "row", "device")}
+        summary = Summary(row=Row(**values), device=described[key]["device"])
+        mine = [r for r in log if r.get("row") == key]
+        scenes = list({r["scene"]: r for r in mine if r["kind"] == "scene"}.values())
+        if scenes:
+            means: dict[str, Any] = {name: _mean([r[name] for r in scenes]) for name in MEANS}
+            summary = replace(summary, scenes=len(scenes), **means)
+        times = [r for r in mine if r["kind"] == "time"]
+        times = [r for r in times if (r["size"], r["where"]) == (times[-1]["size"], times[-1]["where"])]
+        if times:
+            taken = np.array([r["seconds"] for r in times])
+            pixels = 2 * scale**2 * times[0]["size"][0] * times[0]["size"][1]
+            summary = replace(
+                summary,
+                runs=len(times),
+                where=f"LR {times[0]['size'][1]}x{times[0]['size'][0]}, {times[0]['where']}",
+                latency=float(np.median(taken)),
+                p95=float(np.percentile(taken, 95)),
+                speed=float(np.median([r["bicubic"] for r in times] / taken)),
+                megapixels=pixels / 1e6 / float(np.median(taken)),
+            )
+        starts = [r for r in mine if r["kind"] == "start"]
+        if starts:
+            summary = replace(
+                summary,
+                first=float(np.median([r["seconds"] for r in starts])),
+                memory=max(r["memory"] for r in starts),
+            )
+        summaries.append(summary)
+    return summaries
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """Over the scenes that have the number at all."""
+    known = [v for v in values if v is not None]
+    return float(np.mean(known)) if known else None
+
+
+# --- comparing -------------------------------------------------------------------------------------------------------
+
+QUALITY_TOLERANCE = 0.01
+"""dB that a score may fall by before it counts as fallen."""
+
+
+def regressions(now: Sequence[Summary], before: Sequence[Summary], slowdown: float) -> list[str]:
+    """What is worse than before, one line each: quality by more than 0.01 dB, the speed ratio to bicubic by a factor.
+
+    A row of ``before`` that is not there any more is worse too. What one of the two has not measured is not compared.
+    """
+    lines = []
+    have = {s.row.label: s for s in now}
+    for old in before:
+        new = have.get(old.row.label)
+        if new is None:
+            lines.append(f"{old.row.label}: not in this run")
+            continue
+        for name, text in (("psnr_avg", "avg"), ("psnr_left", "left")):
+            a, b = getattr(new, name), getattr(old, name)
+            if a is not None and b is not None and a < b - QUALITY_TOLERANCE:
+                lines.append(f"{old.row.label}: {text} fell from {b:.3f} to {a:.3f} dB")
+        if new.speed is not None and old.speed is not None and new.speed * slowdown < old.speed:
+            lines.append(
+                f"{old.row.label}: was {1 / old.speed:.1f} times bicubic's time, is {1 / new.speed:.1f} times, "
+                f"more than {slowdown:g} times as much"
+            )
+    return lines

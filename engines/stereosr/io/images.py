@@ -1,0 +1,257 @@
+"""Pictures on disk: PNG, JPEG, WebP, TIFF and BMP of 8 and 16 bits, with alpha and metadata, in and out."""
+
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image as Pil
+
+from stereosr.errors import StereosrError, reason
+from stereosr.types import Pixels
+
+SUFFIXES = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
+"""The suffixes of pictures, and the format each stands for when writing. Reading goes by content."""
+
+MAX_PIXELS = 200_000_000
+"""Of 8 bits, half as many of 16: decoding that takes 2 GB, and a header that promises more is a lie or a bomb."""
+
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
+
+
+class UnreadableImage(StereosrError):
+    """A file that is no picture, or not a whole one. The message names the file and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What travels with a picture: an ICC profile, an EXIF block that begins with ``Exif``, an XMP packet."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One view as it lies in a file.
+
+    Attributes:
+        pixels: H x W x 3, RGB, uint8 or uint16; three equal channels for a grey file.
+        alpha: H x W of the same type, 0 is transparent; None where the file has none.
+        grey: to be written as one channel.
+        metadata: an orientation in it is already applied to the pixels and reset to 1.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None = None
+    grey: bool = False
+    metadata: Metadata = Metadata()
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_picture(path: Path) -> Picture:
+    """Read one picture, upright.
+
+    Raises:
+        UnreadableImage: if it is missing, a folder, empty, no picture, truncated, or larger than ``MAX_PIXELS``.
+    """
+    return decode_picture(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file. Raises UnreadableImage where there is none."""
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise UnreadableImage(f"cannot read {path}: {reason(error)}") from error
+    if not data:
+        raise UnreadableImage(f"cannot read {path}: it is empty")
+    return data
+
+
+def decode_picture(data: bytes, path: Path) -> Picture:
+    """The picture encoded in ``data``; ``path`` is for messages. Raises as ``read_picture``."""
+    file = open_image(data, path)
+    try:
+        wide = _is_wide(file)
+        with quiet_pillow():
+            file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
+            orientation, exif = _exif(file)
+            metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
+        picture = _sixteen_bit(file, data) if wide else _eight_bit(file, metadata.icc)
+    except Exception as error:  # what a broken file makes a decoder raise is anybody's guess
+        raise UnreadableImage(f"cannot read {path}: {reason(error)}") from error
+    return Picture(
+        _upright(picture.pixels, orientation),
+        None if picture.alpha is None else _upright(picture.alpha, orientation),
+        picture.grey,
+        metadata,
+    )
+
+
+def open_image(data: bytes, path: Path) -> Pil.Image:
+    """The picture in ``data`` as Pillow sees it, its pixels not decoded yet. Raises as ``read_picture``."""
+    try:
+        with quiet_pillow():
+            file = Pil.open(io.BytesIO(data), formats=sorted(set(SUFFIXES.values())))
+            if isinstance(file, TiffImagePlugin.TiffImageFile):
+                carried_tags(file.getexif())  # here, where its warnings are silenced: load() does it again
+    except UnidentifiedImageError as error:
+        raise UnreadableImage(f"cannot read {path}: it is no picture of a kind that is read here") from error
+    except Exception as error:
+        raise UnreadableImage(f"cannot read {path}: {reason(error)}") from error
+    check_pixel_limit(file.width, file.height, _is_wide(file), path)
+    return file
+
+
+def check_pixel_limit(width: int, height: int, wide: bool, path: Path) -> None:
+    """Raises UnreadableImage for more pixels than are read; ``wide`` ones have 16 bits a sample."""
+    limit = MAX_PIXELS // (1 + wide)
+    if width * height > limit:
+        raise UnreadableImage(
+            f"cannot read {path}: {width}x{height} is more than the {limit / 1e6:.0f} megapixels that are read; cut it "
+            "into parts"
+        )
+
+
+_PILLOW = threading.Lock()
+
+
+@contextmanager
+def quiet_pillow() -> Iterator[None]:
+    """Where Pillow reads, pixels too: its warnings and its limit on pixels are global, hence the lock."""
+    with _PILLOW, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Pil.MAX_IMAGE_PIXELS = Pil.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Pil.MAX_IMAGE_PIXELS = limit
+
+
+def _is_wide(file: Pil.Image) -> bool:
+    """Whether the file, rather than what Pillow makes of it, has 16 bits a sample."""
+    if isinstance(file, PngImagePlugin.PngImageFile):
+        return any(";16" in str(tile[3]) for tile in file.tile)
+    return isinstance(file, TiffImagePlugin.TiffImageFile) and 16 in file.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
+
+
+def _sixteen_bit(file: Pil.Image, data: bytes) -> Picture:
+    """By OpenCV: Pillow has 16 bits for grey only."""
+    photometric = 1
+    if isinstance(file, TiffImagePlugin.TiffImageFile):
+        photometric = file.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1)
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if photometric in (0, 1, 2) else None
+    if decoded is None or decoded.dtype != np.uint16:
+        raise ValueError("16-bit pictures of this kind are not read here; convert it to PNG")
+    pixels: NDArray[np.uint16] = decoded.reshape(*decoded.shape[:2], -1).astype(np.uint16, copy=False)
+    key = file.info.get("transparency")
+    if pixels.shape[2] == 4:
+        alpha = pixels[..., 3]
+    elif key is not None:  # one shade of grey that is transparent
+        alpha = np.where(pixels[..., 0] == key, 0, 65535).astype(np.uint16)
+    else:
+        alpha = None
+    if photometric == 0:  # white is zero
+        pixels = ~pixels
+    if pixels.shape[2] == 1:
+        return Picture(np.repeat(pixels, 3, 2), alpha, grey=True)
+    return Picture(pixels[..., 2::-1], alpha)
+
+
+def _eight_bit(file: Pil.Image, icc: bytes | None) -> Picture:
+    if file.mode == "F" or file.mode.startswith("I"):
+        raise ValueError("samples that are neither 8 nor 16 bit integers are not read here; convert it")
+    grey = file.mode in ("1", "L", "LA")
+    if file.mode == "CMYK" and icc:
+        file = _through_profile(file, icc)
+    with_alpha = file.has_transparency_data
+    pixels = np.empty((file.height, file.width, 3), np.uint8)
+    alpha = np.empty(pixels.shape[:2], np.uint8) if with_alpha else None
+    for at in range(0, file.height, 256):  # at once would take twice the memory
+        box = (0, at, file.width, min(at + 256, file.height))
+        band = np.asarray(file.crop(box).convert("RGBA" if with_alpha else "RGB"))
+        pixels[at : at + 256] = band[..., :3]
+        if alpha is not None:
+            alpha[at : at + 256] = band[..., 3]
+    return Picture(pixels, alpha, grey)
+
+
+def _through_profile(file: Pil.Image, icc: bytes) -> Pil.Image:
+    """CMYK to sRGB by the file's own profile, unless that is broken."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return ImageCms.profileToProfile(file, profile, ImageCms.createProfile("sRGB"), outputMode="RGB") or file
+    except (ImageCms.PyCMSError, OSError):
+        return file
+
+
+def _upright(pixels: Pixels, orientation: int) -> Pixels:
+    """Undo an EXIF orientation: from 5 on rows and columns are exchanged, then come the flips."""
+    rows, columns = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}.get(orientation, (1, 1))
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    return np.ascontiguousarray(pixels[::rows, ::columns])
+
+
+def _exif(file: Pil.Image) -> tuple[int, bytes | None]:
+    """The orientation still to be applied, and the EXIF block without it; as it is in the file where possible."""
+    block: bytes | None = file.info.get("exif")
+    try:
+        exif = file.getexif()
+        if isinstance(file, TiffImagePlugin.TiffImageFile):  # Pillow and OpenCV apply a TIFF's orientation
+            tags, exif = carried_tags(exif), Pil.Exif()
+            exif.update(tags)
+            return 1, exif.tobytes() if tags else None
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
+        if block and orientation != 1:
+            exif[ExifTags.Base.Orientation] = 1
+            block = exif.tobytes()  # without the thumbnail, which is not upright
+        return orientation, b"Exif\0\0" + block.removeprefix(b"Exif\0\0") if block else None
+    except Exception:  # a broken block is not worth losing the picture for
+        return 1, None
+
+
+def carried_tags(exif: Pil.Exif) -> dict[int, Any]:
+    """The tags that say something of a photograph rather than of how its pixels are stored."""
+    base, tags = ExifTags.Base, {}
+    for tag in (
+        *(base.ImageDescription, base.Make, base.Model, base.Software, base.DateTime, base.Artist, base.Copyright),
+        *(base.XResolution, base.YResolution, base.ResolutionUnit, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo),
+    ):
+        if tag in exif:
+            value = exif.get_ifd(tag) if isinstance(tag, ExifTags.IFD) else exif[tag]
+            if isinstance(value, dict):
+                value = {k: v for k, v in value.items() if k != ExifTags.IFD.Interop}  # an offset into the old file
+            tags[int(tag)] = value
+    return tags
+
+
+def _xmp_packet(file: Pil.Image) -> bytes | None:
+    packet = file.info.get("xmp")
+    if packet is None and isinstance(file, TiffImagePlugin.TiffImageFile):
+        packet = file.tag_v2.get(TiffImagePlugin.XMP)
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) if isinstance(packet, bytes) else None
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,144 @@
+"""The engine file: what an engine is of, in text that needs no TensorRT to read, and TensorRT's plan.
+
+Four parts: the line ``stereosr engine 1``; the sha256, in hex, of all that follows; one line of JSON with the identity,
+the ModelSpec and the builder's report; the plan. So ``head -3`` shows what a file is, and one flipped byte is found
+before TensorRT, which may abort the process over it, sees any.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from stereosr.atomic import write_bytes
+from stereosr.errors import UsageError
+from stereosr.models.spec import ModelSpec
+
+MAGIC = b"stereosr engine 1\n"
+SUFFIX = ".engine"
+
+Size = tuple[int, int]
+"""LR rows and columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The LR sizes that an engine takes, and the one it is made fast for. All three are equal for a fixed tile."""
+
+    min: Size
+    opt: Size
+    max: Size
+
+    @property
+    def fixed(self) -> bool:
+        return self.min == self.max
+
+    def __str__(self) -> str:
+        smallest, largest = (f"{rows}x{columns}" for rows, columns in (self.min, self.max))
+        return smallest if self.fixed else f"{smallest} to {largest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What decides whether an engine may be used.
+
+    Attributes:
+        onnx: sha256 of the ONNX file that it was built from.
+        profile: the sizes it takes.
+        variant: ``tensorrt`` or ``tensorrt_rtx``, the module.
+        version: of that module.
+        targets: compute capabilities, ``sm89``.
+        gpu: name of the card that it was tuned on; empty for one that runs on every card of its targets.
+        workspace: MiB that a layer may use; 0 for what TensorRT allows itself, which an attention map needs.
+    """
+
+    onnx: str
+    profile: Profile
+    variant: str
+    version: str
+    targets: tuple[str, ...]
+    gpu: str
+    workspace: int
+
+    def file_name(self, onnx: Path) -> str:
+        """How this engine of that ONNX file is called where it is kept: ``nafssr-t_x4_fp16_1a2b3c4d_sm89.engine``."""
+        size = [str(self.profile)] if self.profile.fixed else []
+        return "_".join([onnx.stem, self.onnx[:8], *self.targets, *size]) + SUFFIX
+
+    def why_stale(self, wanted: "Identity") -> str | None:
+        """Why this engine is not the one that is wanted, in a few words; None if it is."""
+        if self.onnx != wanted.onnx:
+            return "it was built from another ONNX file"
+        if self.profile != wanted.profile:
+            return f"it takes pictures of {self.profile}, not {wanted.profile}"
+        if self.workspace != wanted.workspace:
+            limits = [f"{size} MiB" if size else "any size" for size in (self.workspace, wanted.workspace)]
+            return f"it was built with a workspace of {limits[0]}, not {limits[1]}"
+        return self.incompatibility(wanted.variant, wanted.version, wanted.targets[0], wanted.gpu)
+
+    def incompatibility(self, variant: str, version: str, capability: str, gpu: str) -> str | None:
+        """Why this engine cannot run on a machine of this kind, in a few words; None if it can."""
+        if (self.variant, self.version) != (variant, version):
+            return f"it was built by {self.variant} {self.version}, here is {variant} {version}"
+        if capability not in self.targets:
+            return f"it was built for {', '.join(self.targets)}, the GPU here is {capability}"
+        if self.gpu not in ("", gpu):
+            return f"it was built on {self.gpu}, the GPU here is {gpu}"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFile:
+    """``layers`` and ``half_layers``: how many there are in the plan, and how many of them give half precision."""
+
+    identity: Identity
+    spec: ModelSpec
+    layers: int
+    half_layers: int
+    plan: bytes
+
+    def write(self, path: Path) -> None:
+        header = {
+            "identity": asdict(self.identity),
+            "spec": asdict(self.spec),
+            "layers": self.layers,
+            "half_layers": self.half_layers,
+        }
+        body = json.dumps(header).encode() + b"\n" + self.plan
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+
+
+def read_engine(path: Path) -> EngineFile:
+    """An engine file, its checksum proven.
+
+    Raises:
+        UsageError: if it is missing, no engine file of ours, or damaged.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if not data.startswith(MAGIC):
+        raise UsageError(f"{path} is no engine file of stereosr (version 1); make one with 'stereosr build'")
+    checksum, _, body = data[len(MAGIC) :].partition(b"\n")
+    if checksum != hashlib.sha256(body).hexdigest().encode():
+        raise UsageError(f"{path} is damaged (its checksum is wrong); make it again with 'stereosr build'")
+    text, _, plan = body.partition(b"\n")
+    header = json.loads(text)
+    spec = ModelSpec.from_json(json.dumps(header["spec"]))
+    return EngineFile(_identity(header["identity"]), spec, header["layers"], header["half_layers"], plan)
+
+
+def why_unusable(path: Path, wanted: Identity) -> str | None:
+    """Why the engine that lies there is not the one that is wanted; None if it is."""
+    try:
+        return read_engine(path).identity.why_stale(wanted)
+    except UsageError as error:
+        return str(error)
+
+
+def _identity(values: dict[str, Any]) -> Identity:
+    profile = Profile(*(tuple(size) for size in values["profile"].values()))
+    return Identity(**values | {"profile": profile, "targets": tuple(values["targets"])})

@@ -1,0 +1,91 @@
+"""The model files at hand: those in the wheel, and any file by its path."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from stereosr.errors import UsageError
+from stereosr.models.engine_file import SUFFIX, EngineFile, read_engine
+from stereosr.models.spec import ModelSpec, read_spec
+from stereosr.system import cache_dir
+
+DEFAULT_MODEL = "nafssr-t"
+BUNDLED = Path(__file__).with_name("bundled")
+
+
+def file_name(model: str, scale: int) -> str:
+    """What an exported fp32 file is called: ``nafssr-t_x4.onnx``."""
+    return f"{model}_x{scale}.onnx"
+
+
+def fp16_path(single: Path) -> Path:
+    """Where the fp16 form of an fp32 file lies: beside it."""
+    return single.with_stem(f"{single.stem}_fp16")
+
+
+def available_models() -> dict[Path, ModelSpec]:
+    """Every model file with what it says about itself: those of the user's cache, then those of the wheel."""
+    paths = [*sorted(cache_dir().glob("*.onnx")), *sorted(BUNDLED.glob("*.onnx"))]
+    return {path: read_spec(path) for path in paths}
+
+
+def bundled(model: str, scale: int | None = None) -> dict[int, Path]:
+    """The fp32 files of a model that are in the wheel, by scale; of one scale, if it is given."""
+    specs = {path: read_spec(path) for path in sorted(BUNDLED.glob("*.onnx"))}
+    return {spec.scale: path for path, spec in specs.items() if spec.name == model and scale in (None, spec.scale)}
+
+
+def engines() -> dict[Path, EngineFile | str]:
+    """Every TensorRT engine of the user's cache; in place of one that cannot be used, why."""
+    found: dict[Path, EngineFile | str] = {}
+    for path in sorted(cache_dir().glob(f"*{SUFFIX}")):
+        try:
+            found[path] = read_engine(path)
+        except UsageError as error:
+            found[path] = str(error)
+    return found
+
+
+def fp32_source_of(path: Path, spec: ModelSpec) -> Path | None:
+    """The fp32 file that an fp16 one, or an engine of it, was made from: beside it, in the cache or in the wheel."""
+    for folder in dict.fromkeys((path.parent, cache_dir(), BUNDLED)):
+        for candidate in sorted(folder.glob("*.onnx")):
+            if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.single:
+                return candidate
+    return None
+
+
+def spec_of_file(path: Path) -> ModelSpec:
+    """What an ONNX or engine file says about itself. Raises UsageError for any other file."""
+    return read_engine(path).spec if path.suffix == SUFFIX else read_spec(path)
+
+
+def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = ("fp32",)) -> Path:
+    """The file of a model given by name (with its scale, 4 if None) or by path; of the first precision there is.
+
+    Raises:
+        UsageError: if there is none; the message lists what there is, or says what a given file has.
+    """
+    path = Path(name)
+    if path.suffix in (".onnx", SUFFIX) or os.sep in name or path.is_file():
+        spec = spec_of_file(path)
+        if scale not in (None, spec.scale):
+            raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")
+        return path
+    wanted = scale or 4
+    have = available_models()
+    for precision in precisions:
+        for path, spec in have.items():
+            if (spec.name, spec.scale, spec.precision) == (name, wanted, precision):
+                return path
+    scales = sorted({s.scale for s in have.values() if s.name == name and s.precision in precisions})
+    if scales:
+        some = " and ".join(f"x{s}" for s in scales)
+        raise UsageError(f"no x{wanted} engine of {name}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
+    names = ", ".join(sorted({f"{s.title} {s.precision}" for s in have.values()})) or "none"
+    half = " --fp16" if precisions == ("fp16",) else ""
+    raise UsageError(
+        f"no {' or '.join(precisions)} engine of {name} x{wanted} here (there are: {names}): pass a file, or run "
+        f"'stereosr export{half}'"
+    )

@@ -1,0 +1,270 @@
+"""Folders of pairs: nothing lost, nothing half-written, nothing done twice; pictures stay what they are."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image as Pil
+
+from fakes import FakeBackend
+from shared_data import ROOT
+from stereosr.backends.base import RunOptions
+from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.batch.inputs import Naming, collect
+from stereosr.batch.item import Item
+from stereosr.batch.job import Settings, run
+from stereosr.batch.manifest import MANIFEST
+from stereosr.errors import OutOfMemory
+from stereosr.geometry.pair_check import check_pair_or_unknown
+from stereosr.inference.settings import TileSettings
+from stereosr.io.encode import write_picture
+from stereosr.io.images import Metadata, Picture, read_picture
+from stereosr.models.library import find_model
+from stereosr.types import StereoPair
+
+RENDER = ROOT / "engines/stereosr/models/bundled/examples/render"
+
+
+def noise(height: int, width: int, seed: int = 0) -> Picture:
+    return Picture(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def twice(picture: Picture) -> np.ndarray:
+    """What FakeBackend makes of a picture."""
+    return picture.pixels.repeat(2, 0).repeat(2, 1)
+
+
+def pair_item(folder: Path, left: Picture, right: Picture, suffix: str = "png") -> Item:
+    folder.mkdir(exist_ok=True)
+    sources = tuple(folder / f"{side}.{suffix}" for side in ("left", "right"))
+    for path, picture in zip(sources, (left, right), strict=True):
+        write_picture(path, picture)
+    return Item(folder.name, sources, tuple(path.with_stem(f"{path.stem}_x2") for path in sources))
+
+
+def results(item: Item, backend: FakeBackend | OrtCpu | None = None, **settings: object) -> list[Picture]:
+    (result,) = run([item], backend or FakeBackend(), Settings(model="fake", **settings), None)
+    assert result.error is None, result.error
+    return [read_picture(target) for target in item.targets]
+
+
+class TestMemory:
+    @staticmethod
+    def scarce(pixels: int) -> FakeBackend:
+        def operator(pair: StereoPair) -> StereoPair:
+            if pair.height * pair.width > pixels:
+                raise MemoryError
+            return pair
+
+        return FakeBackend(operator)
+
+    def test_out_of_memory_is_survived_and_counted(self, tmp_path):
+        item, plans = pair_item(tmp_path, noise(100, 40), noise(100, 40, 1)), []
+        (result,) = run([item], self.scarce(1200), Settings(model="fake"), None, lambda _, tiles: plans.append(tiles))
+        assert result.status == "done"
+        assert plans[0] == 1
+        assert plans[-1] == result.tiles > 3
+        assert np.array_equal(read_picture(item.targets[0]).pixels, twice(noise(100, 40)))
+
+    def test_at_the_smallest_tile_it_is_an_error_and_the_rest_goes_on(self, tmp_path):
+        items = [pair_item(tmp_path / str(n), noise(n, n), noise(n, n, 1)) for n in (40, 6)]
+        first, second = run(items, self.scarce(40), Settings(model="fake"), None)
+        assert isinstance(first.error, OutOfMemory)
+        assert "does not fit" in str(first.error)
+        assert second.status == "done"
+
+    def test_pixels_that_do_not_fit_by_themselves_are_an_error_that_says_how_much(self, tmp_path, monkeypatch):
+        def empty(*_: object) -> None:
+            raise MemoryError
+
+        item = pair_item(tmp_path, noise(10, 10), noise(10, 10, 1))
+        monkeypatch.setattr("stereosr.batch.job.to_float", empty)
+        (result,) = run([item], FakeBackend(), Settings(model="fake"), None)
+        assert isinstance(result.error, OutOfMemory)
+        assert "GiB" in str(result.error)
+
+    def test_where_the_width_is_split_it_is_by_the_disparity_that_the_pair_shows(self, tmp_path):
+        left, right = (read_picture(RENDER / f"hr{i}.png") for i in (0, 1))
+        largest = check_pair_or_unknown(left, right).largest_disparity(left.pixels.shape[1])
+        assert 20 < largest < 80
+        assert check_pair_or_unknown(left, left).largest_disparity(400) == 50  # unknown
+        assert check_pair_or_unknown(left, right).largest_disparity(40) == 10  # such matches would be false
+        item = pair_item(tmp_path, left, right)
+        tiles = {}
+        for disparity in (None, 0):
+            backend = FakeBackend(min_tile=(10, 10))
+            budget = 12 * 300 * (100 + 300)
+            results(item, backend, tiles=TileSettings(max_memory=budget, max_disparity=disparity), overwrite=True)
+            assert all(rows * columns * (100 + columns) <= budget for rows, columns in backend.tiles)
+            tiles[disparity] = len(backend.tiles)
+        assert tiles[None] > tiles[0]  # which shares fewer columns
+
+
+class TestPixels:
+    """What goes in comes out, whatever the format, through the whole of a job."""
+
+    def test_a_sixteen_bit_ramp_keeps_its_levels(self, tmp_path):
+        """By the bundled network: 4096 levels in, far more than 256 out."""
+        ramp = np.linspace(0, 65535, 48 * 140).astype(np.uint16).reshape(48, 140, 1).repeat(3, 2)
+        item = pair_item(tmp_path, Picture(ramp), Picture(ramp))
+        left, _ = results(item, OrtCpu(find_model("nafssr-t", 2), RunOptions(threads=1)))
+        assert left.pixels.dtype == np.uint16
+        assert len(np.unique(left.pixels)) > 4096
+
+    @pytest.mark.parametrize(("depth", "dtype"), [(None, np.uint8), (8, np.uint8), (16, np.uint16)])
+    def test_the_depth_can_be_chosen(self, tmp_path, depth, dtype):
+        left, _ = results(pair_item(tmp_path, noise(8, 9), noise(8, 9, 1)), depth=depth)
+        assert left.pixels.dtype == dtype
+        assert np.array_equal(left.pixels // (257 if depth == 16 else 1), twice(noise(8, 9)))
+
+    def test_alpha_keeps_its_silhouette(self, tmp_path):
+        y, x = np.mgrid[:60, :80]
+        inside = (y - 30) ** 2 + (x - 40) ** 2 < 22**2
+        picture = Picture(noise(60, 80).pixels, np.where(inside, 255, 0).astype(np.uint8))
+        left, right = results(pair_item(tmp_path, picture, Picture(noise(60, 80, 1).pixels)))
+        assert right.alpha is None
+        assert ((left.alpha > 127) != inside.repeat(2, 0).repeat(2, 1)).mean() < 0.01
+        assert (left.alpha[:10] == 0).all()
+
+    def test_grey_stays_grey(self, tmp_path):
+        grey = [Picture(noise(20, 30, seed).pixels[..., :1].repeat(3, 2), grey=True) for seed in (0, 1)]
+        item = pair_item(tmp_path, *grey)
+        assert all(view.grey for view in results(item))
+
+    def test_orientation_6_comes_out_upright(self, tmp_path):
+        exif = Pil.Exif()
+        exif[0x0112], exif[0x010F] = 6, "Twin Lens Co."
+        for side in ("left", "right"):  # as a camera held upright stores it: turned by 90 degrees
+            turned = cv2.GaussianBlur(np.rot90(noise(40, 30).pixels).copy(), (0, 0), 4)
+            Pil.fromarray(turned).save(tmp_path / f"{side}.jpg", exif=exif, quality=100)
+        sources = (tmp_path / "left.jpg", tmp_path / "right.jpg")
+        left, _ = results(Item("a", sources, (tmp_path / "l.jpg", tmp_path / "r.jpg")))
+        expected = cv2.GaussianBlur(noise(40, 30).pixels, (0, 0), 4).repeat(2, 0).repeat(2, 1)
+        assert np.abs(left.pixels.astype(int) - expected).mean() < 4
+        written = Pil.Exif()
+        written.load(left.metadata.exif)
+        assert (written.get(0x0112, 1), written[0x010F]) == (1, "Twin Lens Co.")
+
+    @pytest.mark.parametrize("suffix", ["jpg", "webp"])
+    def test_the_quality_can_be_chosen(self, tmp_path, suffix):
+        sizes = []
+        for quality in (20, 90):
+            item = pair_item(tmp_path, noise(60, 80), noise(60, 80, 1), suffix)
+            results(item, quality=quality, overwrite=True)
+            sizes.append(item.targets[0].stat().st_size)
+        assert sizes[0] < 0.7 * sizes[1]
+
+    @pytest.mark.parametrize(("width", "layout", "count"), [(8192, "pair", 2), (4096, "sbs", 1)])
+    def test_what_the_format_cannot_hold_is_said_before_the_work(self, tmp_path, width, layout, count):
+        item = pair_item(tmp_path, noise(1, width), noise(1, width, 1))
+        targets = tuple(tmp_path / f"{n}.webp" for n in range(count))
+        backend = FakeBackend()
+        (result,) = run([Item("a", item.sources, targets, "pair", layout)], backend, Settings(model="fake"), None)
+        assert "16384x2 is more than WEBP" in str(result.error)
+        assert "use PNG" in str(result.error)
+        assert backend.tiles == []
+
+    def test_exchanged_files_keep_their_names_and_exchanged_halves_do_not(self, tmp_path):
+        seen = []
+        backend = FakeBackend(lambda pair: seen.append(pair) or pair)
+        left, right = noise(8, 9), noise(8, 9, 1)
+        results_of_files = results(pair_item(tmp_path / "a", left, right), backend, swap=True)
+        assert np.allclose(seen[0].left * 255, right.pixels)
+        assert all(np.array_equal(a.pixels, twice(b)) for a, b in zip(results_of_files, (left, right), strict=True))
+        write_picture(tmp_path / "a_SBS.png", Picture(np.concatenate([left.pixels, right.pixels], 1)))
+        item = Item("a", (tmp_path / "a_SBS.png",), (tmp_path / "L.png", tmp_path / "R.png"), "sbs")
+        results_of_halves = results(item, swap=True)
+        assert all(np.array_equal(a.pixels, twice(b)) for a, b in zip(results_of_halves, (right, left), strict=True))
+
+    def test_metadata_travels(self, tmp_path):
+        picture = Picture(noise(8, 9).pixels, metadata=Metadata(xmp=b"<x:xmpmeta/>"))
+        assert results(pair_item(tmp_path, picture, picture))[0].metadata == picture.metadata
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from fakes import FakeBackend
+from stereosr.batch.inputs import Naming, collect
+from stereosr.batch.job import MANIFEST, Settings, run
+source, out = map(Path, sys.argv[1:])
+items = collect([source], Naming(out=out, suffix="_x2")).items
+for result in run(items, FakeBackend(), Settings(model="fake"), out / MANIFEST):
+    print(result.status, result.item.name, flush=True)
+"""
+
+
+class TestAJobThatDies:
+    PAIRS, BROKEN, KILLS = 200, 10, 10
+
+    @pytest.fixture
+    def source(self, tmp_path: Path) -> Path:
+        folder = tmp_path / "photos"
+        for n in range(self.PAIRS):
+            for side in "LR":
+                path = folder / str(n % 7) / f"{n:03}_{side}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_picture(path, noise(40, 60, 2 * n + (side == "R")))
+        broken = [path for path in sorted(folder.rglob("*_R.png")) if int(path.stem[:3]) % 20 == 3]
+        assert len(broken) == self.BROKEN
+        for n, path in enumerate(broken):
+            whole = path.read_bytes()
+            if n == 0:
+                write_picture(path, noise(40, 61))  # a view of another size
+            else:
+                path.write_bytes((b"", b"no picture", whole[: len(whole) // 2], whole[:40] + whole[60:])[n % 4])
+        return folder
+
+    @staticmethod
+    def start(source: Path, out: Path) -> "subprocess.Popen[str]":
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+        command = [sys.executable, "-c", WORKER, str(source), str(out)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+
+    @staticmethod
+    def files(folder: Path) -> dict[str, bytes]:
+        return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def test_killed_ten_times_it_ends_the_same(self, source, tmp_path):
+        calm, out = tmp_path / "calm", tmp_path / "out"
+        items = collect([source], Naming(out=calm, suffix="_x2")).items
+        undisturbed = list(run(items, FakeBackend(), Settings(model="fake"), calm / MANIFEST))
+        chance = random.Random(0)
+        for _ in range(self.KILLS):
+            process = self.start(source, out)
+            fresh = (line for line in process.stdout if line.startswith("done"))
+            for _ in range(chance.randint(1, 15)):
+                next(fresh)
+            try:
+                process.wait(chance.uniform(0, 0.02))
+            except subprocess.TimeoutExpired:
+                process.kill()
+            process.stdout.close()
+            assert process.wait() == -9
+        last, _ = self.start(source, out).communicate()
+        rows = [line.split() for line in last.splitlines()]
+        assert {name for status, name in rows if status == "failed"} == {
+            r.item.name for r in undisturbed if r.status == "failed"
+        }
+        assert len([status for status, _ in rows if status == "failed"]) == self.BROKEN
+        assert len([status for status, _ in rows if status == "skipped"]) >= self.KILLS
+        expected, found = self.files(calm), self.files(out)
+        del expected[MANIFEST], found[MANIFEST]
+        assert len(expected) == 2 * (self.PAIRS - self.BROKEN)
+        assert found == expected
+
+    def test_a_line_of_the_manifest_cut_short_does_not_spoil_the_next(self, tmp_path):
+        item = pair_item(tmp_path / "a", noise(8, 9), noise(8, 9, 1))
+        manifest = tmp_path / MANIFEST
+        manifest.write_text('{"key": "cut sho')
+        for status in ("done", "skipped"):
+            (result,) = run([item], FakeBackend(), Settings(model="fake"), manifest)
+            assert result.status == status
+        states = [json.loads(line)["state"] for line in manifest.read_text().splitlines()[1:]]
+        assert states == ["started", "done"]

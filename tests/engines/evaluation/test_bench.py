@@ -1,0 +1,229 @@
+"""Rows, records and their sums, with methods that are exact and instant."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from fakes import FakeBackend
+from stereosr.errors import StereosrError, UsageError
+from stereosr.evaluation import timing
+from stereosr.evaluation.bench import (
+    BICUBIC,
+    Bicubic,
+    Log,
+    Model,
+    Row,
+    Summary,
+    describe,
+    measure_latency,
+    measure_quality,
+    read_log,
+    regressions,
+    summarise,
+)
+from stereosr.evaluation.datasets import open_dataset
+from stereosr.evaluation.degrade import degrade, imresize
+from stereosr.evaluation.metrics import psnr
+from stereosr.evaluation.timing import in_turn, run_command
+from stereosr.system import machine
+
+
+@pytest.fixture
+def dataset(tmp_path, monkeypatch):
+    monkeypatch.setenv("STEREOSR_HOME", str(tmp_path / "home"))
+    root = tmp_path / "set"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a_L", "a_R", "b_L", "b_R"):
+        small = rng.integers(0, 256, (20, 60, 3), np.uint8)
+        cv2.imwrite(str(root / f"{name}.png"), cv2.resize(small, (160, 64)))
+    return open_dataset(root, 2)
+
+
+@pytest.fixture
+def log(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    log.add("run", dataset="set")
+    return log
+
+
+@pytest.fixture
+def methods(tmp_path):
+    file = tmp_path / "fake.onnx"
+    file.write_bytes(b"fake")
+    models = [Model(FakeBackend(gmacs=3.0, parameters=5), "fake", file, ensemble) for ensemble in (False, True)]
+    return [Bicubic(2), *models]
+
+
+def test_rounds_run_everything_in_turn():
+    order = []
+    calls = {name: lambda name=name: order.append(name) for name in "abc"}
+    rounds = list(in_turn(calls, rounds=2))
+    assert "".join(order) == "abc" * 2
+    assert [set(times) for times in rounds] == [set("abc")] * 2
+
+
+def test_the_scores_are_those_of_the_pictures(dataset, methods, log):
+    describe(methods, log)
+    assert list(measure_quality(methods, dataset, log)) == []
+    bicubic, model, ensemble = summarise(log.records, 2)
+    expected = []
+    for scene in dataset.scenes:
+        for path in (scene.hr.left, scene.hr.right):
+            hr = cv2.imread(str(path))
+            expected.append(psnr(imresize(degrade(hr, 2), 2), hr))
+    assert bicubic.psnr_avg == pytest.approx(np.mean(expected), abs=1e-12)
+    assert model.scenes == 2
+    assert model.psnr_avg < bicubic.psnr_avg  # repeated pixels
+    assert ensemble.psnr_avg == pytest.approx(model.psnr_avg)  # which every flip repeats alike
+    assert (ensemble.row.gmacs, model.row.gmacs) == (12, 3)
+    assert [s.row.title for s in (bicubic, model, ensemble)] == [BICUBIC, "fake", "fake + ensemble"]
+
+
+def test_a_stopped_bench_goes_on_where_it_was(dataset, methods, log):
+    class Stop:
+        row, device = methods[1].row, "fake"
+        calls = 0
+
+        def __call__(self, lr):
+            self.calls += 1
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return methods[1](lr)
+
+    describe(methods, log)
+    with pytest.raises(KeyboardInterrupt):
+        list(measure_quality([methods[0], Stop()], dataset, log))
+    with log.path.open("a") as file:
+        file.write('{"kind": "scene", "ro')  # killed while writing
+    before = read_log(log.path)
+    again = Log(log.path)
+    assert list(measure_quality(methods[:2], dataset, again)) == []
+    records = read_log(log.path)
+    assert records[: len(before)] == before
+    done = [(r["row"], r["scene"]) for r in records if r["kind"] == "scene"]
+    assert len(done) == len(set(done)) == 4
+    assert len(again.records) == len(records)
+
+
+def test_a_method_that_fails_is_one_line_and_the_rest_goes_on(dataset, methods, log):
+    class Broken:
+        row, device = replace(methods[1].row, model="broken"), "fake"
+
+        def __call__(self, _lr):
+            raise StereosrError("no such luck")
+
+    describe([*methods, Broken()], log)
+    lines = list(measure_quality([methods[0], Broken(), methods[1]], dataset, log))
+    assert [line.split(":")[0] for line in lines] == ["a", "b"]
+    assert all("broken" in line and "no such luck" in line for line in lines)
+    assert [s.scenes for s in summarise(log.records, 2)] == [2, 2, 0, 0]
+    (line,) = measure_latency([methods[0], Broken(), methods[1]], dataset.scenes[0], 1, "here", log)
+    assert "no such luck" in line
+    assert [r["row"] for r in log.find("time")] == [methods[0].row.key, methods[1].row.key]
+
+
+def test_latency_is_recorded_with_its_yardstick_and_not_taken_twice(dataset, methods, log):
+    describe(methods, log)
+    runs = []
+    assert list(measure_latency(methods, dataset.scenes[0], 3, "here", log, runs.append)) == []
+    assert len(runs) == 3 * (1 + 3)  # a warm-up before the rounds
+    assert [r["row"] for r in log.find("time")] == [m.row.key for m in methods] * 3
+    assert all(r["bicubic"] == r["seconds"] for r in log.find("time", row=methods[0].row.key))
+    assert list(measure_latency(methods, dataset.scenes[0], 3, "here", log, runs.append)) == []
+    assert len(log.find("time")) == 9
+    assert list(measure_latency(methods, dataset.scenes[0], 1, "elsewhere", log, runs.append)) == []
+    assert len(log.find("time", where="elsewhere")) == 3
+    assert [s.runs for s in summarise(log.records, 2)] == [1, 1, 1]  # of the machine measured last
+
+
+def test_latencies_are_summed_up_in_pairs_with_bicubic(methods):
+    row = {"kind": "row", "row": "k", "device": "d"} | {f: getattr(methods[1].row, f) for f in Row.__slots__}
+    times = [
+        {"kind": "time", "row": "k", "size": [100, 250], "where": "w", "seconds": s, "bicubic": b}
+        for s, b in ((2.0, 0.2), (4.0, 0.4), (40.0, 4.0))  # the machine was busy, with both alike
+    ]
+    starts = [{"kind": "start", "row": "k", "seconds": s, "memory": m} for s, m in ((3.0, 10), (5.0, 30), (4.0, 20))]
+    (found,) = summarise([row, *times, *starts], scale=4)
+    assert (found.latency, found.runs, found.first, found.memory) == (4.0, 3, 4.0, 30)
+    assert found.speed == pytest.approx(0.1)
+    assert found.megapixels == pytest.approx(2 * 16 * 25000 / 1e6 / 4)
+    assert found.p95 == pytest.approx(36.4)
+    assert found.psnr_avg is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "worse"),
+    [
+        ({}, None),
+        ({"psnr_avg": 25.991}, None),
+        ({"psnr_avg": 25.989}, "avg fell from 26.000 to 25.989"),
+        ({"psnr_left": 24.0}, "left fell"),
+        ({"psnr_avg": 30.0}, None),
+        ({"speed": 0.07}, None),
+        ({"speed": 0.066}, "10.0 times bicubic's time, is 15.2 times"),
+        ({"speed": None}, None),
+        ({"psnr_avg": None, "psnr_left": None}, None),
+    ],
+)
+def test_what_counts_as_worse(methods, changes, worse):
+    old = Summary(row=methods[1].row, device="d", psnr_avg=26.0, psnr_left=25.0, speed=0.1)
+    lines = regressions([replace(old, **changes)], [old], slowdown=1.5)
+    assert len(lines) == (worse is not None)
+    assert worse is None or worse in lines[0]
+
+
+def test_a_row_that_is_gone_is_worse_and_a_new_model_file_is_compared(methods):
+    old = Summary(row=methods[1].row, device="d", psnr_avg=26.0)
+    assert "not in this run" in regressions([], [old], 1.5)[0]
+    retrained = replace(old, row=replace(old.row, sha256="other"), psnr_avg=25.0)
+    assert "fell" in regressions([retrained], [old], 1.5)[0]
+
+
+def test_files_of_others_are_left_alone(tmp_path):
+    notes = tmp_path / "notes.txt"
+    notes.write_text('my notes\n{"kind": "note"}\n')
+    with pytest.raises(UsageError, match="holds no results"):
+        Log(notes)
+    assert notes.read_text().startswith("my notes")
+    with pytest.raises(UsageError, match="cannot read"):
+        read_log(tmp_path / "missing.jsonl")
+
+
+def test_a_command_that_fails_says_why():
+    with pytest.raises(StereosrError, match="No such file"):
+        run_command(["cat", "/nowhere"])
+
+
+def test_the_machine_is_named():
+    found = machine()
+    assert found["cpu"]
+    assert "numpy" in found["versions"]
+    json.dumps(found)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_path, monkeypatch):
+    package = tmp_path / "package"
+    package.mkdir()
+    results = [tmp_path / "results.json", package / "README.md"]
+    for path in (package / "timing.py", *results):
+        path.write_text("")
+    monkeypatch.setattr(timing, "__file__", str(package / "timing.py"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    assert machine()["commit"] is None
+    subprocess.run([*git, "add", "."], check=True)
+    assert machine()["commit"] is None
+    subprocess.run([*git, "commit", "-q", "-m", "all", "--no-gpg-sign"], check=True)
+    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    for path in results:
+        path.write_text("measured")
+    assert machine()["commit"] == head[:12]
+    (package / "timing.py").write_text("changed")
+    assert machine()["commit"] == f"{head[:12]}-dirty"
