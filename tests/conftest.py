@@ -1,8 +1,25 @@
-import os
+"""What every test runs in: a cache folder and a temporary folder of their own, both gone when the tests end."""
+
 import signal
 import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
-# Engines that the user keeps are none of the tests' business.
-os.environ["STEREOSR_HOME"] = tempfile.mkdtemp(prefix="stereosr-test-")
+import pytest
+
 # A shell starts what it puts in the background with interrupts ignored, and programs inherit that: the tests send some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Engines that the user keeps are none of the tests' business, and nothing may stay in the temporary folder."""
+    temporary = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STEREOSR_HOME", str(tmp_path_factory.mktemp("home")))
+        for name in ("TMPDIR", "TEMP", "TMP"):
+            patch.setenv(name, str(temporary))
+        patch.setattr(tempfile, "tempdir", None)
+        yield
+    left: list[Path] = sorted(temporary.iterdir())
+    assert not left, f"tests or what they ran left these in the temporary folder: {[p.name for p in left]}"

@@ -6,12 +6,15 @@ names are those of the authors' state dicts, so that a match proves the architec
 
 import zlib
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 FOLDER = Path(__file__).parent / "goldens"
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def golden_weight(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -26,7 +29,7 @@ def golden_state(model: nn.Module) -> dict[str, Tensor]:
     return {name: golden_weight(name, tuple(value.shape)) for name, value in model.state_dict().items()}
 
 
-def with_golden_weights(model: nn.Module) -> nn.Module:
+def with_golden_weights(model: Network) -> Network:
     model.load_state_dict(golden_state(model))
     return model.eval()
 

@@ -63,7 +63,7 @@ IDS = [str(path.relative_to(ROOT)) for _, path in MODULES]
 
 
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=IDS)
-def test_imports_go_one_way(package, path):
+def test_imports_go_one_way(package: str, path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     ours = {name for name in imports(without_type_checking(tree)) if name.startswith("stereosr")}
     if package == "stereosr_cli":  # export and train are reached from inside a command's body alone
@@ -90,7 +90,7 @@ def room(module: str) -> str:
     return parts[1] if len(parts) > 1 else "__init__"
 
 
-def test_every_room_of_the_runtime_imports_from_lower_floors_only():
+def test_every_room_of_the_runtime_imports_from_lower_floors_only() -> None:
     floor_of = {name: i for i, names in enumerate(FLOORS) for name in names}
     upward = []
     for path in sorted(SOURCES["stereosr"].rglob("*.py")):
@@ -105,12 +105,12 @@ def test_every_room_of_the_runtime_imports_from_lower_floors_only():
 
 
 @pytest.mark.parametrize(("package", "path"), MODULES, ids=IDS)
-def test_the_runtime_imports_no_heavy_library_when_imported(package, path):
+def test_the_runtime_imports_no_heavy_library_when_imported(package: str, path: Path) -> None:
     if package != "stereosr_export":
         assert not at_import_time(ast.parse(path.read_text(encoding="utf-8"))) & HEAVY
 
 
-def test_every_module_of_the_runtime_imports_with_nothing_optional_installed():
+def test_every_module_of_the_runtime_imports_with_nothing_optional_installed() -> None:
     names = [
         ".".join(p.relative_to(SOURCES[package].parent).with_suffix("").parts).removesuffix(".__init__")
         for package, p in MODULES
@@ -121,14 +121,14 @@ def test_every_module_of_the_runtime_imports_with_nothing_optional_installed():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True)
 
 
-def test_nothing_is_printed_outside_the_command_line():
+def test_nothing_is_printed_outside_the_command_line() -> None:
     for package, path in MODULES:
         if package != "stereosr_cli":
             calls = (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call))
             assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
 
 
-def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path):
+def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     code = "from hatchling.build import build_wheel; import sys; build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
@@ -141,7 +141,7 @@ def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path):
     assert any(n.endswith("licenses/NOTICE") for n in names)
 
 
-def test_extras_named_in_the_readme_and_in_errors_exist():
+def test_extras_named_in_the_readme_and_in_errors_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     have = set(project["optional-dependencies"])
     texts = [readme()] + [p.read_text(encoding="utf-8") for _, p in MODULES]
@@ -150,7 +150,7 @@ def test_extras_named_in_the_readme_and_in_errors_exist():
             assert set(extras.split(",")) <= have, extras
 
 
-def test_no_path_of_a_machine_and_no_large_file_is_in_the_repository():
+def test_no_path_of_a_machine_and_no_large_file_is_in_the_repository() -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
         pytest.skip("not a git checkout")
@@ -166,7 +166,7 @@ def readme() -> str:
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_two_commands_that_set_everything_up_are_in_the_makefile():
+def test_the_two_commands_that_set_everything_up_are_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^make (\w+)$", readme(), re.MULTILINE)
     assert targets == ["demo", "check"]

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import cv2
@@ -27,7 +28,7 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_readme_and_model_cards_show_the_committed_results():
+def test_readme_and_model_cards_show_the_committed_results() -> None:
     """To make it so: python benchmarks/readme.py"""
     readme = script("readme")
     (shown,) = readme.MARKED.findall((ROOT / "README.md").read_text(encoding="utf-8"))
@@ -38,7 +39,7 @@ def test_readme_and_model_cards_show_the_committed_results():
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_every_row_has_every_scene(path):
+def test_every_row_has_every_scene(path: Path) -> None:
     records = read_log(path)
     run = next(record for record in records if record["kind"] == "run")
     assert run["commit"]
@@ -47,7 +48,7 @@ def test_every_row_has_every_scene(path):
 
 
 @pytest.mark.parametrize("scale", [4, 2])
-def test_the_results_are_of_the_bundled_models(tmp_path, scale):
+def test_the_results_are_of_the_bundled_models(tmp_path: Path, scale: int) -> None:
     """The example's are repeated, as a project would do in its CI. After training: python benchmarks/results.py DATA"""
     kept = ROOT / f"benchmarks/results/example_x{scale}.jsonl"
     before = {s.row.title: s.psnr_avg for s in summarise(read_log(kept), scale)}
@@ -61,14 +62,14 @@ def test_the_results_are_of_the_bundled_models(tmp_path, scale):
         assert row["psnr_avg"] == pytest.approx(before[title], abs=0.01)
 
 
-def test_passrnets_are_compared_after_equal_training(tmp_path, monkeypatch):
+def test_passrnets_are_compared_after_equal_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stereo, replicated and single input, two iterations each."""
     torch = pytest.importorskip("torch")
     threads = torch.get_num_threads()
     for name in "abc":
         for side, x in (("left", 8), ("right", 0)):
             wide = np.random.default_rng(ord(name)).integers(0, 256, (12, 48, 3), np.uint8)
-            picture = cv2.resize(wide, (440, 100), interpolation=cv2.INTER_CUBIC)[:, x : x + 432]
+            picture = cv2.resize(wide, (440, 100), interpolation=cv2.INTER_CUBIC)[:, x : x + 432].astype(np.uint8)
             target = tmp_path / f"data/stereo/{name}/{side}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
             write_picture(target, Picture(picture))
@@ -92,6 +93,6 @@ def test_passrnets_are_compared_after_equal_training(tmp_path, monkeypatch):
     assert 1 < float(measured["passrnet"][1]) < 432 / 4
 
 
-def test_there_are_results_of_every_set():
+def test_there_are_results_of_every_set() -> None:
     names = {f"{name}_x{scale}" for name in ("kitti2015", "middlebury4", "example") for scale in (2, 4)}
     assert {path.stem for path in RESULTS} >= names

@@ -43,7 +43,9 @@ def exported(network: nn.Module, given: tuple[Tensor, ...]) -> onnx.ModelProto:
 def same_numbers(graph: onnx.ModelProto, given: tuple[Tensor, ...], expected: Tensor) -> None:
     feeds = {f"x{i}": x.numpy() for i, x in enumerate(given)}
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
-    for found in (ReferenceEvaluator(graph).run(None, feeds)[0], session.run(None, feeds)[0]):
+    reference = ReferenceEvaluator(graph).run(None, feeds)
+    assert isinstance(reference, list)
+    for found in (reference[0], session.run(None, feeds)[0]):
         torch.testing.assert_close(torch.from_numpy(found), expected, rtol=0, atol=2e-6)
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from command import failed, stereosr
 from stereosr_export.training import soup
+from stereosr_export.training.scenes import Scene
 from stereosr_export.zoo import find
 
 
@@ -84,7 +85,7 @@ def test_the_same_weights_twice_are_kept():
     torch.manual_seed(0)
     state = model.create(2).state_dict()
     view = np.zeros((32, 64, 3), np.uint8)
-    scenes = [soup.Scene("s", view, view)]
+    scenes = [Scene("s", view, view)]
     mixed = soup.greedy(model, 2, {"a": state, "b": state}, scenes, lines.append)
     assert "kept" in lines[1]
     assert all(torch.equal(mixed[name], state[name]) for name in state)
