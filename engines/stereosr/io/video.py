@@ -5,11 +5,11 @@ import re
 import shutil
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ _MP4 = {".mp4", ".m4v", ".mov"}
 _QUALITY = 70
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # a frame's colour matrix to its name in swscale
 
+_T = TypeVar("_T")
 Work = Callable[[Picture, Picture], tuple[Picture, Picture]]
 """What is done to the views of a frame."""
 
@@ -60,7 +61,7 @@ def sample(path: Path, most: int = 5) -> Sample:
     """Look into a video. Raises StereosrError if it cannot be read."""
     frames: dict[int, Pixels] = {}
     packing = ""
-    with _reading(path) as (file, stream):
+    with _reading(path) as (file, stream), _errors(f"cannot read {path}"):
         for part in range(most if file.duration else 1):
             if part:
                 file.seek(file.duration * part // most)
@@ -90,6 +91,7 @@ def convert(
     key: str,
     quality: int | None = None,
     depth: int | None = None,
+    before_rename: Callable[[Path], None] = lambda _finished: None,
 ) -> None:
     """Do ``work`` on every frame of a video, and write H.264 with the same timestamps, audio and subtitles.
 
@@ -100,6 +102,10 @@ def convert(
         layouts: of the source and of the target.
         quality: 1 to 100, where 100 is lossless.
         depth: 8 bits a sample, 16 for 10 of them, None as in the source.
+        before_rename: called with the finished file just before it gets the name ``target``; an error it raises
+            prevents that.
+
+    What ``work`` and ``before_rename`` raise passes through unchanged.
 
     Raises:
         StereosrError: if the source cannot be read, is interlaced or lacks timestamps, or the target not be written.
@@ -119,7 +125,7 @@ def convert(
     try:
         for number, first in zip(count(before, SEGMENT), done, strict=False):
             _write_segment(parts / f"{number:09}.nut", chain([first], islice(done, SEGMENT - 1)), style)
-        _join(parts, source, target)
+        _join(parts, source, target, before_rename)
         shutil.rmtree(parts)
     finally:
         if not finished_frames(target, key):
@@ -143,17 +149,30 @@ def _parts(target: Path) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[tuple[Any, Any]]:
-    """A video file and its first picture stream, open."""
+    """A video file and its first picture stream, open. What goes wrong inside the ``with`` is not renamed."""
     with _errors(f"cannot read {path}"):
         import av.stream
 
-        with av.open(str(path)) as file:
-            cover = av.stream.Disposition.attached_pic
-            stream = next((s for s in file.streams.video if not s.disposition & cover), None)
-            if stream is None:
-                raise StereosrError(f"cannot read {path}: there is no video in it")
-            stream.thread_type = "AUTO"
-            yield file, stream
+        file = av.open(str(path))
+    with file:
+        cover = av.stream.Disposition.attached_pic
+        stream = next((s for s in file.streams.video if not s.disposition & cover), None)
+        if stream is None:
+            raise StereosrError(f"cannot read {path}: there is no video in it")
+        stream.thread_type = "AUTO"
+        yield file, stream
+
+
+def _named(what: str, items: Iterable[_T]) -> Iterator[_T]:
+    """The same items. An error while one is fetched says ``what``; an error of whoever uses the items does not."""
+    iterator = iter(items)
+    while True:
+        with _errors(what):
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+        yield item
 
 
 @contextmanager
@@ -164,15 +183,17 @@ def _errors(what: str) -> Iterator[None]:
         raise UsageError('videos need PyAV: pip install "stereosr[video]"') from None
     try:
         yield
+    except StereosrError:
+        raise
     except (av.FFmpegError, OSError, ValueError) as error:
         raise StereosrError(f"{what}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _frames(path: Path, layout: Layout, skip: int) -> Iterator[tuple[int, Picture, Picture]]:
     """The timestamp and the views of every frame but the first ``skip``."""
-    last = None
+    last, what = None, f"cannot read {path}"
     with _reading(path) as (file, stream):
-        for number, frame in enumerate(file.decode(stream)):
+        for number, frame in enumerate(_named(what, file.decode(stream))):
             if frame.pts is None or (last is not None and frame.pts <= last):
                 raise StereosrError(
                     f"{path}: frame {number} has no timestamp of its own: remux it first, e.g. ffmpeg -fflags +genpts "
@@ -182,7 +203,9 @@ def _frames(path: Path, layout: Layout, skip: int) -> Iterator[tuple[int, Pictur
                 raise StereosrError(f"{path} is interlaced: make whole frames first, e.g. by ffmpeg -vf bwdif")
             last = frame.pts
             if number >= skip:
-                yield frame.pts, *split_halves(Picture(_pixels(frame)), layout, path)
+                with _errors(what):
+                    views = split_halves(Picture(_pixels(frame)), layout, path)
+                yield frame.pts, *views
 
 
 def _pixels(frame: Any) -> Pixels:
@@ -225,7 +248,7 @@ class _Style:
 
 
 def _style(path: Path, layout: Layout, quality: int | None, depth: int | None) -> _Style:
-    with _reading(path) as (file, stream):
+    with _reading(path) as (file, stream), _errors(f"cannot read {path}"):
         frame = next(file.decode(stream), None)
         if frame is None:
             raise StereosrError(f"cannot read {path}: it has no frames")
@@ -257,19 +280,23 @@ def _begin(parts: Path, key: str) -> None:
 
 def _write_segment(path: Path, frames: Iterable[tuple[int, Pixels]], style: _Style) -> None:
     """A piece of the video, whole or not at all, in NUT, which keeps any timestamp."""
-    unfinished = path.with_suffix(".unfinished")
+    unfinished, what = path.with_suffix(".unfinished"), f"cannot write {path}"
     try:
-        with _errors(f"cannot write {path}"):
-            import av
+        with ExitStack() as opened:
+            with _errors(what):
+                import av
 
-            with av.open(str(unfinished), "w", format="nut") as file:
-                stream: Any = None
-                for pts, pixels in frames:
+                file = opened.enter_context(av.open(str(unfinished), "w", format="nut"))
+            stream: Any = None
+            for pts, pixels in frames:  # what fails in here is not the writing
+                with _errors(what):
                     if stream is None:
                         stream = _add_stream(file, pixels, style)
                     file.mux(stream.encode(_frame(pixels, pts, style)))
+            with _errors(what):
                 file.mux(stream.encode(None))
-            unfinished.replace(path)
+                opened.close()
+                unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -301,7 +328,7 @@ def _frame(pixels: Pixels, pts: int, style: _Style) -> Any:
     return frame
 
 
-def _join(parts: Path, source: Path, target: Path) -> None:
+def _join(parts: Path, source: Path, target: Path, before_rename: Callable[[Path], None]) -> None:
     """The segments in a row, beside what else the source holds, packet by packet."""
     joined = parts / f"joined{target.suffix}"
     try:
@@ -326,6 +353,8 @@ def _join(parts: Path, source: Path, target: Path) -> None:
                 for packet, stream in heapq.merge(pictures, others, key=lambda p: p[0].dts * p[0].time_base):
                     packet.stream = stream
                     out.mux(packet)
+        before_rename(joined)
+        with _errors(f"cannot write {target}"):
             joined.replace(target)
     finally:
         joined.unlink(missing_ok=True)
@@ -349,7 +378,7 @@ def _lasting(packets: Iterable[Any]) -> Iterator[Any]:
 
 
 def _packets(file: Any, streams: list[Any]) -> Iterator[Any]:
-    for packet in file.demux(streams) if streams else ():
+    for packet in _named(f"cannot read {file.name}", file.demux(streams)) if streams else ():
         if packet.pts is not None:  # the last one, which is empty, has none
             packet.dts = packet.pts if packet.dts is None else packet.dts
             yield packet

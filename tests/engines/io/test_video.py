@@ -210,16 +210,11 @@ def test_segments_of_other_settings_are_not_used(tmp_path, monkeypatch):
 
 def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     source = make(tmp_path / "clip.mp4", [side_by_side(n % 60) for n in range(60)])
-    code = (
-        "import sys, time\nfrom pathlib import Path\nfrom stereosr import video\n"
-        "from stereosr.io.images import Picture\nvideo.SEGMENT = 8\n"
-        "def large(p):\n    time.sleep(0.01)\n    return Picture(p.pixels.repeat(2, 0).repeat(2, 1))\n"
-        "video.convert(Path(sys.argv[1]), Path(sys.argv[2]), ('sbs', 'sbs'), lambda *p: map(large, p), 'key')"
-    )
+    command = [sys.executable, str(ROOT / "tests/workers/convert_video.py"), str(source)]
     whole, target = tmp_path / "whole.mp4", tmp_path / "out" / "big.mp4"
-    subprocess.run([sys.executable, "-c", code, source, whole], check=True)
+    subprocess.run([*command, str(whole)], check=True)
     for n in range(3):
-        process = subprocess.Popen([sys.executable, "-c", code, source, target])
+        process = subprocess.Popen([*command, str(target)])
         deadline = time.monotonic() + 60
         while len(list(target.parent.glob(".*/*.nut"))) < 2 * n + 1 and process.poll() is None:
             assert time.monotonic() < deadline
@@ -228,7 +223,7 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert not target.exists()
-    subprocess.run([sys.executable, "-c", code, source, target], check=True)
+    subprocess.run([*command, str(target)], check=True)
     assert target.read_bytes() == whole.read_bytes()
     assert files(target.parent) == {"big.mp4"}
 
@@ -264,6 +259,46 @@ def test_interlaced_video_and_video_without_timestamps_are_refused(tmp_path):
         with pytest.raises(StereosrError, match=words):
             convert(path, tmp_path / "big.mkv", ("sbs", "sbs"), doubled, "key")
     assert not (tmp_path / "big.mkv").exists()
+
+
+def test_an_error_is_named_for_where_it_happened(tmp_path, monkeypatch):
+    """Whatever runs at the same time: frames are read, worked on and written in turns."""
+    source = make(tmp_path / "clip.mp4", [side_by_side(n) for n in range(4)])
+    target = tmp_path / "big.mp4"
+    fault = ValueError("operands could not be broadcast")
+
+    def fails(*_: object) -> tuple[Picture, Picture]:
+        raise fault
+
+    def convert_with(work: video.Work) -> None:
+        convert(source, target, ("sbs", "sbs"), work, "key")
+
+    with pytest.raises(ValueError, match="operands") as caught:
+        convert_with(fails)
+    assert caught.value is fault
+    for part, words in (("_pixels", "cannot read .*clip.mp4"), ("_frame", r"cannot write .*\.nut")):
+        with monkeypatch.context() as patch:
+            patch.setattr(video, part, fails)
+            with pytest.raises(StereosrError, match=words):
+                convert_with(doubled)
+    monkeypatch.setattr(video, "_lasting", fails)
+    with pytest.raises(StereosrError, match=r"cannot write .*big.mp4"):
+        convert_with(doubled)
+    assert not target.exists()
+
+
+def test_who_is_told_before_the_video_appears_can_prevent_it(tmp_path):
+    source = make(tmp_path / "clip.mp4", [side_by_side(0)])
+    target = tmp_path / "big.mp4"
+
+    def refuses(finished: Path) -> None:
+        assert len(frames(finished)) == 1
+        assert not target.exists()
+        raise UsageError("something is there")
+
+    with pytest.raises(UsageError, match="something is there"):
+        convert(source, target, ("sbs", "sbs"), doubled, "key", before_rename=refuses)
+    assert not target.exists()
 
 
 def test_layouts_that_no_video_has_are_refused(tmp_path):

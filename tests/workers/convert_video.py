@@ -1,0 +1,23 @@
+"""Doubles a side-by-side video, slowly, in short segments: convert_video.py SOURCE TARGET."""
+
+import sys
+import time
+from pathlib import Path
+
+from stereosr.io import video
+from stereosr.io.images import Picture
+
+
+def doubled(picture: Picture) -> Picture:
+    time.sleep(0.01)
+    return Picture(picture.pixels.repeat(2, 0).repeat(2, 1))
+
+
+video.SEGMENT = 8
+video.convert(
+    Path(sys.argv[1]),
+    Path(sys.argv[2]),
+    ("sbs", "sbs"),
+    lambda left, right: (doubled(left), doubled(right)),
+    "key",
+)
