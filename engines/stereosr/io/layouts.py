@@ -10,7 +10,7 @@ import numpy as np
 
 from stereosr.atomic import write_bytes
 from stereosr.errors import StereosrError, UsageError
-from stereosr.io.encode import check_side_limit, write_picture
+from stereosr.io.encode import check_side_limit, encode_picture
 from stereosr.io.halves import join, split, stretch
 from stereosr.io.heic import heic_views, read_heic
 from stereosr.io.images import (
@@ -117,7 +117,12 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
 
 
 def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, quality: int | None = None) -> None:
-    """Write both views into one file, whole or not at all; ``quality`` as in ``write_picture``.
+    """Write both views into one file, whole or not at all. Everything else as ``encode_stereo``."""
+    write_bytes(path, encode_stereo(left, right, layout, quality, path))
+
+
+def encode_stereo(left: Picture, right: Picture, layout: Layout, quality: int | None, path: Path) -> bytes:
+    """The bytes of a file of this name that holds both views; ``quality`` as in ``write_picture``.
 
     The format follows the suffix, except that MPO and JPS are JPEG. What is joined carries the left view's metadata,
     and has the right view first if its name is so marked; MPO keeps each view's own. Anaglyphs are red-cyan and have
@@ -133,11 +138,10 @@ def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, qual
     if layout in JPEG_LAYOUTS:
         if path.suffix.lower() not in (f".{layout}", ".jpg", ".jpeg"):
             raise UsageError(f"cannot write {path}: {layout} is JPEG inside; its suffix must be .{layout} or .jpg")
-        write_bytes(path, (mpo_bytes if layout == "mpo" else jps_bytes)(left, right, quality, path))
-    elif layout in ("pair", "heic"):
+        return (mpo_bytes if layout == "mpo" else jps_bytes)(left, right, quality, path)
+    if layout in ("pair", "heic"):
         raise UsageError(f"cannot write {path}: {layout} is {'two files' if layout == 'pair' else 'only read'}")
-    else:
-        write_picture(path, join_views(left, right, layout, path), quality)
+    return encode_picture(join_views(left, right, layout, path), SUFFIXES.get(path.suffix.lower(), ""), quality, path)
 
 
 def check_fits_format(path: Path, height: int, width: int, layout: Layout) -> None:
