@@ -1,10 +1,10 @@
-# Two commands do all the set-up on a fresh machine: `make demo` upscales a pair, `make check` runs every test.
+# Two commands do all the set-up on a fresh machine: `make demo` upscales a pair, `make check` runs what a change must pass.
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check lint types test clean
+.PHONY: demo check lint types test slow coverage clean
 
 demo: $(VENV)/demo
 	$(BIN)/stereosr upscale examples/left.png examples/right.png -s 4 --overwrite
@@ -21,6 +21,14 @@ types: $(VENV)/dev
 test: $(VENV)/dev
 	$(BIN)/pytest
 
+# Variants of what `make test` covers.
+slow: $(VENV)/dev
+	$(BIN)/pytest -m slow
+
+# The quick tests, line by line and branch by branch; fails under what pyproject.toml asks for.
+coverage: $(VENV)/dev
+	$(BIN)/pytest --cov
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -35,4 +43,4 @@ $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,11 @@
 """The shape of the project, held by tests: who imports whom, what the wheel holds, what the README says."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -128,17 +130,54 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
             assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
 
 
-def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path: Path) -> None:
+def build(kind: str, folder: Path) -> Path:
+    """The wheel or the sdist of this checkout."""
     pytest.importorskip("hatchling")
-    code = "from hatchling.build import build_wheel; import sys; build_wheel(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    code = f"from hatchling.build import build_{kind} as build; import sys; print(build(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return folder / done.stdout.strip()
+
+
+def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path: Path) -> None:
+    names = zipfile.ZipFile(build("wheel", tmp_path)).namelist()
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == set(SOURCES)
     for scale in (2, 4):
         assert f"stereosr/models/bundled/nafssr-t_x{scale}.onnx" in names
     assert {"stereosr_cli/report/page.html", "stereosr_cli/report/published.csv"} <= set(names)
     assert "stereosr/models/bundled/examples/render/hr0.png" in names
     assert any(n.endswith("licenses/NOTICE") for n in names)
+    assert {f"{package}/py.typed" for package in SOURCES} <= set(names)
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked source distribution."""
+    folder = tmp_path_factory.mktemp("sdist")
+    archive = build("sdist", folder)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    return folder / archive.name.removesuffix(".tar.gz")
+
+
+def test_the_sdist_holds_all_that_is_in_the_repository(sdist: Path) -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    there = [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
+    assert [name for name in there if not (sdist / name).exists()] == []
+
+
+@pytest.mark.slow
+def test_the_sdist_passes_its_own_tests(sdist: Path) -> None:
+    """Those that look at the project's files, and one room's."""
+    sources = os.pathsep.join(str(sdist / path.relative_to(ROOT).parent) for path in SOURCES.values())
+    tests = ["tests/test_architecture.py", "tests/test_benchmarks.py", "tests/engines/models"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(
+        command, cwd=sdist, env=os.environ | {"PYTHONPATH": sources}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 def test_extras_named_in_the_readme_and_in_errors_exist() -> None:
@@ -171,4 +210,5 @@ def test_the_two_commands_that_set_everything_up_are_in_the_makefile() -> None:
     targets = re.findall(r"^make (\w+)$", readme(), re.MULTILINE)
     assert targets == ["demo", "check"]
     assert all(re.search(rf"^{t}:", makefile, re.MULTILINE) for t in targets)
-    assert Path(ROOT / ".ci/run").read_text(encoding="utf-8").rstrip().endswith("make check")
+    run = Path(ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert re.findall(r"\bmake (\w+)$", run, re.MULTILINE) == ["check", "slow"]
