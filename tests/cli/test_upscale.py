@@ -222,7 +222,7 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         (["left.png", "left.png"], ["left.png is given twice"]),
         (["left.png", "right.png", "left.png"], ["left.png", "LEFT RIGHT alone", "folder"]),
         (["left.png", "right.png", "-l", ".", "-r", "."], ["left.png and -l"]),
-        (["left.png", "right.png", "--suffix", "/x"], ["'/x' is no suffix"]),
+        (["left.png", "right.png", "--suffix", "/x"], ["invalid suffix '/x'"]),
         (["left.png", "right.png", "--out-layout", "mpo", "-f", "png"], ["JPEG inside", "-f png"]),
         (["left.png", "right.png", "-n", "right.png"], ["right.png is not an ONNX file", "stereosr export"]),
     ],

@@ -16,10 +16,16 @@ from stereosr.io.video import detect_video_layout, is_video, output_suffix
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Naming:
-    """Where results go: ``out`` is a folder (None: beside the input); ``suffix`` is put behind the stem.
+    """Where results go.
 
-    ``format`` is the suffix of the files written, with its dot, None for the input's own; ``layout`` is what is
-    written, None for what came in.
+    Attributes:
+        out: a folder, None for that of the input.
+        suffix: put behind the stem, e.g. ``_x4``.
+        format: suffix of the files written, with its dot; None for the input's own.
+        layout: of what is written, None for that of the input.
+
+    Raises:
+        UsageError: for a suffix that cannot stand within a file's name.
     """
 
     out: Path | None
@@ -29,17 +35,18 @@ class Naming:
 
     def __post_init__(self) -> None:
         if self.suffix != PurePath(f"a{self.suffix}").name[1:]:
-            raise UsageError(f"{self.suffix!r} is no suffix: it stands within a file's name; -o gives the folder")
+            raise UsageError(f"invalid suffix {self.suffix!r}: it stands within a file's name; -o gives the folder")
 
     @property
     def ignored(self) -> tuple[str, ...]:
-        """How the stems of results end, which are no inputs."""
+        """How stems end that are taken for results, not for inputs."""
         return (*OUTPUTS, self.suffix) if self.suffix else OUTPUTS
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """``left_out`` says in a line each what was found but is not done."""
+    """What is to be done; ``left_out`` names whatever else was found that could have been an input, and says why it is
+    left out, a line each."""
 
     items: tuple[Item, ...]
     left_out: tuple[str, ...]
@@ -49,10 +56,11 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
     """The items behind ``paths``: LEFT RIGHT, or any number of stereo files and folders.
 
     Args:
-        layout: of every file that is no pair, None to detect it.
+        layout: of every file that is not one of two, None to detect it.
 
     Raises:
-        UsageError: for nothing at all, a missing path, one picture alone, a folder without ``out``, results that meet.
+        UsageError: for nothing at all, a missing path, one picture alone, a folder without ``out``, two results of one
+            name, or a result in the place of an input.
         StereosrError: where results cannot be written.
     """
     for path in paths:
@@ -81,11 +89,11 @@ def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs
     if naming.out is None:
         raise UsageError("-l and -r need -o OUT: say where the results go")
     scan = pair_lists(left, right, naming.ignored)
-    items = []
+    items: list[Item] = []
     for pair in scan.pairs:
         below = PurePath(pair.name).parent
         items.append(_pair_item(pair, below, (_SIDES[0] / below, _SIDES[1] / below), naming))
-    return _checked(items, map(_no_partner, scan.unmatched))
+    return _checked(items, [*map(_no_partner, scan.unmatched), *_taken_for_results(scan.ignored, items)])
 
 
 _SIDES = PurePath("left"), PurePath("right")
@@ -112,7 +120,7 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
     as suffix or name say and the content confirms."""
     joined = layout not in (None, "pair")
     pairs = () if joined else scan_folder(folder, naming.ignored).pairs
-    items, left_out = [], []
+    items, left_out, ignored = [], [], []
     for pair in pairs:
         left, right = (path.parent.relative_to(folder) for path in (pair.left, pair.right))
         items.append(_pair_item(pair, left, (left, right), naming))
@@ -121,7 +129,11 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
                 left_out.append(f"cannot look into {path}: permission denied")
-        elif path not in paired and _is_picture_or_video(path) and not path.stem.endswith(naming.ignored):
+        elif path in paired or not _is_picture_or_video(path):
+            continue
+        elif path.stem.endswith(naming.ignored):
+            ignored.append(path)
+        else:
             try:
                 found = _shown_layout(path) if layout is None else layout if joined else None
                 if found is not None:
@@ -130,11 +142,21 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
                     left_out.append(_no_partner(path))
             except StereosrError as error:
                 left_out.append(str(error))
-    return items, left_out
+    return items, [*left_out, *_taken_for_results(ignored, items)]
 
 
 def _is_picture_or_video(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES.keys() | STEREO_SUFFIXES.keys() or is_video(path)
+
+
+def _taken_for_results(paths: Iterable[Path], items: Iterable[Item]) -> list[str]:
+    """A line for each, except for the results of these very items."""
+    ours = {target.resolve() for item in items for target in item.targets}
+    return [
+        f"{path} is left out, as its name ends like that of a result: rename it, or give the file itself"
+        for path in paths
+        if path.resolve() not in ours
+    ]
 
 
 def _no_partner(path: Path) -> str:
@@ -194,17 +216,19 @@ def _known_layout(path: Path) -> Layout:
 
 
 def _checked(items: Sequence[Item], left_out: Iterable[str]) -> Inputs:
-    """Before hours of work, not after them: no result meets another one or its input, and all can be written."""
+    """Before hours of work, not after them: no two results have one name, none that of an input; all can be written."""
     seen: dict[Path, str] = {}
+    sources = {source.resolve() for item in items for source in item.sources}
     for item in items:
         for target in item.targets:
-            if target in seen:
+            place = target.resolve()
+            if place in seen:
                 raise UsageError(
-                    f"{seen[target]} and {item.name} would both be written to {target}: rename one, or use -o"
+                    f"{seen[place]} and {item.name} would both be written to {target}: rename one, or use -o"
                 )
-            if target in item.sources:
-                raise UsageError(f"{target} would be written over its own input: give --suffix or -o")
-            seen[target] = item.name
-    for folder in {target.parent for target in seen}:
+            if place in sources:
+                raise UsageError(f"the result of {item.name} would replace the input {target}: give --suffix or -o")
+            seen[place] = item.name
+    for folder in {target.parent for item in items for target in item.targets}:
         check_writable(folder)
     return Inputs(tuple(items), tuple(left_out))

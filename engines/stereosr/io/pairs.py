@@ -50,10 +50,12 @@ class PairFiles:
 
 @dataclass(frozen=True, slots=True)
 class FolderScan:
-    """The pairs in the order of their names, and the pictures that do not have exactly one partner."""
+    """The pairs in the order of their names, the pictures that do not have exactly one partner, and those that were
+    passed over, as their stems end in an ignored suffix."""
 
     pairs: tuple[PairFiles, ...]
     unmatched: tuple[Path, ...]
+    ignored: tuple[Path, ...] = ()
 
 
 class _Reading(NamedTuple):
@@ -74,8 +76,8 @@ def scan_folder(root: Path, ignore_suffixes: tuple[str, ...] = OUTPUTS) -> Folde
     """
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder")
-    found = _pictures(root, "**/*", ignore_suffixes)
-    return _match({path: _readings(path.relative_to(root)) for path in found}, root)
+    found, ignored = _pictures(root, "**/*", ignore_suffixes)
+    return _match({path: _readings(path.relative_to(root)) for path in found}, root, ignored)
 
 
 def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, ...] = OUTPUTS) -> FolderScan:
@@ -85,18 +87,21 @@ def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, 
         UsageError: if one of them has no pictures, or both have the same.
     """
     readings: dict[Path, list[_Reading | None]] = {}
+    passed_over: list[Path] = []
     for side, where in enumerate((left, right)):
         root, pattern = _root_and_pattern(where)
-        found = _pictures(root, pattern, ignore_suffixes)
+        found, ignored = _pictures(root, pattern, ignore_suffixes)
+        passed_over += ignored
         if not found:
-            raise UsageError(f"no pictures in {where}: give a folder, or a pattern such as 'left/*.png'")
+            but = f" but what is taken for results, such as {ignored[0]}" if ignored else ""
+            raise UsageError(f"no pictures in {where}{but}: give a folder, or a pattern such as 'left/*.png'")
         for path in found:
             if path in readings:
                 raise UsageError(f"{path} is in both lists: left and right must be different files")
             name = path.relative_to(root)
             marked = (reading if reading and reading.side == side else None for reading in _readings(name))
             readings[path] = [_Reading(side, name.with_suffix(""), ""), *marked]
-    return _match(readings, _root_and_pattern(left)[0])
+    return _match(readings, _root_and_pattern(left)[0], passed_over)
 
 
 def is_marked(path: PurePath) -> bool:
@@ -122,12 +127,13 @@ def visible(root: Path, pattern: str = "**/*") -> list[Path]:
     return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(root).parts))
 
 
-def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> list[Path]:
-    return [
-        path
-        for path in visible(root, pattern)
-        if path.suffix.lower() in SUFFIXES and not path.stem.endswith(ignore_suffixes) and path.is_file()
-    ]
+def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+    """The pictures of this pattern, and those whose stems end in an ignored suffix."""
+    found: tuple[list[Path], list[Path]] = [], []
+    for path in visible(root, pattern):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            found[path.stem.endswith(ignore_suffixes)].append(path)
+    return found
 
 
 def _readings(path: PurePath) -> list[_Reading | None]:
@@ -155,7 +161,7 @@ def _mark(name: str, conventions: Sequence[tuple[str, str]]) -> _Reading | None:
     return None
 
 
-def _match(readings: Mapping[Path, Sequence[_Reading | None]], root: Path) -> FolderScan:
+def _match(readings: Mapping[Path, Sequence[_Reading | None]], root: Path, ignored: Sequence[Path]) -> FolderScan:
     """Pair by the surest reading first; two candidates for one side, or for one name, are nobody's partner."""
     pairs: list[PairFiles] = []
     free = set(readings)
@@ -172,4 +178,4 @@ def _match(readings: Mapping[Path, Sequence[_Reading | None]], root: Path) -> Fo
     times = Counter(pair.name for pair in pairs)
     pairs = sorted((pair for pair in pairs if times[pair.name] == 1), key=lambda pair: pair.name)
     matched = {path for pair in pairs for path in (pair.left, pair.right)}
-    return FolderScan(tuple(pairs), tuple(sorted(readings.keys() - matched)))
+    return FolderScan(tuple(pairs), tuple(sorted(readings.keys() - matched)), tuple(ignored))
