@@ -148,16 +148,16 @@ def section() -> str:
     run, summaries = result
     own = summaries[0].hr_warp
     parts = [
-        f"KITTI 2015, {run['about']}, never trained on; where training has a rig's patches was decided "
-        "knowing\nolder weights' scores on it (see the model card):",
+        f"KITTI 2015, {run['about']}. It was not used for training, but one training "
+        "choice (when\nto add rig-simulated patches) was made after seeing earlier scores on it (see the model card):",
         quality("kitti2015"),
         "PSNR in dB / SSIM of the pictures that `stereosr upscale` writes; `avg` is the mean of both whole views, "
         "`left` the left view\nwithout its first 64 columns. x4 from the published LR pictures, x2 from LR made by our "
         "own degradation.",
-        "Does the pair still show the depth that was there? The same pictures, judged by OpenCV's SGBM: how far its "
-        "disparity is off\nthe one it finds in HR, how much of that it loses (unmatched, or off by more than a pixel), "
-        f"and how unlike, in levels of 255,\nthe left view is to the right one warped onto it (HR: {own:.2f}; "
-        "blur lowers it):",
+        "Is depth kept? The same images, judged by OpenCV's SGBM: the error of its disparity against the one it finds "
+        "in HR, the share\nof it that is lost (unmatched, or off by more than a pixel), and the warp error: mean "
+        "absolute difference (0-255) between the\n"
+        f"left view and the right view warped to it (HR: {own:.2f}; blur lowers it):",
         depth("kitti2015"),
     ]
     times = speed("kitti2015")
