@@ -69,11 +69,15 @@ def to_float(pixels: Pixels) -> Image:
 
 
 def quantise(image: Image, dtype: DTypeLike) -> Pixels:
-    """Float in [0, 1] to uint8 or uint16: clamped, then rounded once, halves up. By bands, for large canvases."""
+    """Float in [0, 1] to uint8 or uint16: clamped, then rounded once, halves up; to float32: clamped only.
+
+    By bands, for large canvases.
+    """
     out: Pixels = np.empty(image.shape, dtype)
     for at in range(0, len(image), 256):
         band = np.clip(image[at : at + 256], 0, 1)
-        band *= np.float32(np.iinfo(out.dtype).max)
-        band += np.float32(0.5)
+        if out.dtype.kind == "u":
+            band *= np.float32(np.iinfo(out.dtype).max)
+            band += np.float32(0.5)
         out[at : at + 256] = band  # the cast cuts off the fraction
     return out
