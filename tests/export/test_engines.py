@@ -48,7 +48,14 @@ def half(tmp_path_factory: pytest.TempPathFactory):
     return make
 
 
-@pytest.mark.parametrize(("name", "share"), [("nafssr-t", 0.75), ("nafssr-s", 0.75), ("passrnet", 0.65)])
+@pytest.mark.parametrize(
+    ("name", "share"),
+    [
+        ("nafssr-t", 0.75),
+        pytest.param("nafssr-s", 0.75, marks=pytest.mark.slow),
+        pytest.param("passrnet", 0.65, marks=pytest.mark.slow),
+    ],
+)
 def test_an_engine_for_three_generations_of_cards(half, name: str, share: float, tmp_path: Path) -> None:
     """PASSRnet has fifty small layers that clean its masks, of one channel, in fp32."""
     pytest.importorskip(RTX, reason="needs tensorrt_rtx: pip install stereosr[rtx]")

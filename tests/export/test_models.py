@@ -30,7 +30,7 @@ def test_the_cost_of_passrnet_is_the_published_count_less_what_its_linear_end_ne
 def small_zoo(monkeypatch):
     models = {name: find(name) for name in ("nafssr-t", "passrnet-no-atrous", "srcnn")}
     monkeypatch.setattr("stereosr_export.zoo.zoo", lambda: models)
-    monkeypatch.setattr("stereosr.models.library.installed", dict)
+    monkeypatch.setattr("stereosr.models.library.available_models", dict)
     monkeypatch.setattr("stereosr.models.library.engines", dict)
 
 

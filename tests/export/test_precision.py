@@ -45,6 +45,7 @@ def test_products_are_half_and_the_pooled_branch_and_what_goes_in_and_out_are_no
     assert in_half / everything > 0.9
 
 
+@pytest.mark.slow
 def test_real_pictures_come_out_the_same() -> None:
     scene = shared("bench/KITTI2015") / "lr_x4" / "000004"
     views = (np.array(cv2.imread(str(scene / f"lr{v}.png")), np.uint8)[20:65, 60:200, ::-1] for v in (0, 1))
