@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from stereosr.backends.base import BackendBase
 from stereosr.models.spec import ModelSpec
 from stereosr.types import Image, StereoPair
 
@@ -25,7 +26,7 @@ SPEC = ModelSpec(
 )
 
 
-class FakeBackend:
+class FakeBackend(BackendBase):
     """Enlarges each view by repeating pixels after ``operator``; notes the size of every tile it was given."""
 
     device = "fake"
@@ -36,12 +37,12 @@ class FakeBackend:
         self.tiles: list[tuple[int, int]] = []
         self.closed = False
 
-    def infer(self, pair: StereoPair) -> StereoPair:
+    def _infer(self, pair: StereoPair) -> StereoPair:
         self.tiles.append((pair.height, pair.width))
         result = self.operator(pair)
         return StereoPair(self._enlarge(result.left), self._enlarge(result.right))
 
-    def close(self) -> None:
+    def _close(self) -> None:
         self.closed = True
 
     def _enlarge(self, image: Image) -> Image:
@@ -61,4 +62,4 @@ def local_mean(pair: StereoPair) -> StereoPair:
         for y in range(5):
             for x in range(5):
                 total += padded[y : y + pair.height, x : x + pair.width]
-    return StereoPair(total / 50, total / 25)
+    return StereoPair(total / np.float32(50), total / np.float32(25))

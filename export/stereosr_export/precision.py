@@ -67,7 +67,7 @@ def export_half(single: Path, out: Path, pictures: Sequence[StereoPair] = ()) ->
         StereosrError: if a value is not finite or a view is under ``LEAST_PSNR``; nothing is written then.
     """
     source = single.read_bytes()
-    spec = replace(read_spec(single), precision="fp16", single=hashlib.sha256(source).hexdigest())
+    spec = replace(read_spec(single), precision="fp16", fp32_sha256=hashlib.sha256(source).hexdigest())
     graph = to_half(onnx.load_from_string(source))
     del graph.metadata_props[:]
     graph.metadata_props.add(key=METADATA_KEY, value=spec.to_json())

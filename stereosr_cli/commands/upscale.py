@@ -176,7 +176,7 @@ def _open_models(chosen: dict[str, Any]) -> "tuple[list[Backend], list[Path]]":
         if not chosen["quiet"]:
             click.echo(line, err=True)
 
-    options = RunOptions(chosen["threads"], chosen["gpu"] or 0, say)
+    options = RunOptions(chosen["threads"], chosen["gpu"] or 0)
     opened, files = [], []
     for name, suffix in _models(chosen):
         backend, file, choice = open_model(partial(_find_model, name, chosen), suffix, chosen["backend"], options)

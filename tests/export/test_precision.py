@@ -110,8 +110,8 @@ def test_a_half_file_names_the_fp32_file_that_it_was_made_from(tmp_path: Path) -
     assert report.psnr > 60
     assert "8 of 10 operators in fp16 (80%)" in str(report)
     spec = read_spec(tmp_path / "tiny_fp16.onnx")
-    assert replace(spec, precision="fp32", single="") == read_spec(single)
-    assert len(spec.single) == 64
+    assert replace(spec, precision="fp32", fp32_sha256="") == read_spec(single)
+    assert len(spec.fp32_sha256) == 64
 
 
 @pytest.mark.parametrize(

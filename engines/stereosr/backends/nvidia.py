@@ -1,4 +1,4 @@
-"""The NVIDIA cards of this machine, as the driver itself tells; needs no library but the driver's own."""
+"""The NVIDIA GPUs of this machine, as the driver itself tells; needs no library but the driver's own."""
 
 import ctypes
 import sys
@@ -8,10 +8,12 @@ from functools import cache
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 """CUdevice_attribute numbers (cuda.h)."""
 
+NO_DRIVER = "no NVIDIA driver answers: install the driver of your GPU"
+
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """``capability`` as TensorRT names it: ``sm89``. ``memory`` in bytes."""
+    """``capability``: compute capability 8.9 is ``sm89``. ``memory`` in bytes."""
 
     name: str
     capability: str
@@ -29,7 +31,7 @@ class Driver:
 
 @cache
 def driver() -> Driver | None:
-    """The driver and its cards; None where there is no driver or no card."""
+    """The driver and its GPUs; None where there is no driver or no GPU."""
     library = _library("nvcuda.dll", "libcuda.so.1")
     if library is None or library.cuInit(0):
         return None

@@ -1,7 +1,4 @@
-"""What runs a model file: the Backend protocol, the kinds there are, and the choice among them.
-
-A backend is one file in ``backends/`` with a ``KIND``; it is found, never listed.
-"""
+"""The backends there are, and the choice among them. They are found by their ``BACKENDS``, never listed."""
 
 import importlib
 import pkgutil
@@ -11,17 +8,15 @@ from functools import cache
 from pathlib import Path
 
 from stereosr.backends.base import Backend, BackendInfo, RunOptions, State
+from stereosr.backends.fp32_fallback import Fp32Fallback
 from stereosr.errors import BackendUnavailable, UsageError
 
 
 @cache
 def available_backends() -> tuple[BackendInfo, ...]:
     """Every backend that a module beside this one names in ``BACKENDS``, the preferred first."""
-    from stereosr import backends
-
-    modules = (
-        importlib.import_module(f"{backends.__name__}.{m.name}") for m in pkgutil.iter_modules(backends.__path__)
-    )
+    package = importlib.import_module(__package__)
+    modules = (importlib.import_module(f"{__package__}.{m.name}") for m in pkgutil.iter_modules(package.__path__))
     found = (backend for module in modules for backend in getattr(module, "BACKENDS", ()))
     return tuple(sorted(found, key=lambda backend: backend.priority))
 
@@ -73,8 +68,6 @@ def open_model(
         UsageError, BackendUnavailable: as ``choose``; also for a file that is not a model of ours.
         OutOfMemory: if the model does not fit.
     """
-    from stereosr.backends.fp32_fallback import Fp32Fallback
-
     states = [kind.state(suffix) for kind in available_backends()]
     while True:
         choice = choose(requested, states)

@@ -4,13 +4,14 @@ A stereo pair allows fewer flips than a single picture: a horizontal flip exchan
 not, and a rotation by 90 degrees would break the epipolar lines.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from stereosr.backends.base import Backend
+from stereosr.backends.base import Backend, BackendBase, RunReport, infer_each
 from stereosr.errors import UsageError
 from stereosr.models.spec import ModelSpec
 from stereosr.types import Image, StereoPair
@@ -34,23 +35,30 @@ class Flip:
 FLIPS = tuple(Flip(h, v) for h, v in product((False, True), repeat=2))
 
 
-class SelfEnsemble:
-    """The mean of a backend's outputs over the four flips of its input."""
+class SelfEnsemble(BackendBase):
+    """The mean of a backend's outputs over the four flips of its input; the backend is closed with it.
+
+    The flips of a tile overlap, two at a time; tiles do not, so that the backend never has more than two under way.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self.spec: ModelSpec = _with_sums(backend.spec)
+        self.spec = _with_sums(backend.spec)
         self.device = backend.device
 
-    def infer(self, pair: StereoPair) -> StereoPair:
-        return _mean(flip(self._backend.infer(flip(pair))) for flip in FLIPS)
+    def report(self) -> RunReport:
+        return self._backend.report()
 
-    def close(self) -> None:
+    def _infer(self, pair: StereoPair) -> StereoPair:
+        results = infer_each(self._backend, (flip(pair) for flip in FLIPS))
+        return _mean(flip(result) for flip, result in zip(FLIPS, results, strict=True))
+
+    def _close(self) -> None:
         self._backend.close()
 
 
-class ModelEnsemble:
-    """The mean of several models' outputs.
+class ModelEnsemble(BackendBase):
+    """The mean of several models' outputs; their backends are closed with it.
 
     Raises:
         UsageError: if the models differ in scale.
@@ -62,16 +70,24 @@ class ModelEnsemble:
             raise UsageError(
                 f"models of one ensemble have one scale, not {' and '.join(f'x{s}' for s in sorted(scales))}"
             )
-        self._backends = backends
-        self.spec: ModelSpec = _common_spec([b.spec for b in backends])
+        self._backends = tuple(backends)
+        self.spec = _common_spec([b.spec for b in backends])
         self.device = " + ".join(dict.fromkeys(b.device for b in backends))
 
-    def infer(self, pair: StereoPair) -> StereoPair:
+    def report(self) -> RunReport:
+        return RunReport.joined(b.report() for b in self._backends)
+
+    def _infer(self, pair: StereoPair) -> StereoPair:
         return _mean(b.infer(pair) for b in self._backends)
 
-    def close(self) -> None:
-        for backend in self._backends:
-            backend.close()
+    def _submit(self, pair: StereoPair) -> Callable[[], StereoPair]:
+        results = [b.submit(pair) for b in self._backends]
+        return lambda: _mean(result() for result in results)
+
+    def _close(self) -> None:
+        with ExitStack() as stack:  # closes the others too where one fails
+            for backend in self._backends:
+                stack.callback(backend.close)
 
 
 def _common_spec(specs: Sequence[ModelSpec]) -> ModelSpec:

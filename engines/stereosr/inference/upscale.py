@@ -56,6 +56,8 @@ def iter_bands(
                 if cut < band.height:
                     done += (band.height - cut) // scale
                     yield StereoPair(band.left[cut:], band.right[cut:])
+        except OutOfMemory:  # final, though it is a MemoryError
+            raise
         except MemoryError:
             plan = halve(plan, backend.spec)
 
@@ -81,12 +83,6 @@ def _bands(pair: StereoPair, backend: Backend, plan: TilePlan, on_tile: Callable
 
     for rows in crossfade(((top * scale, band()) for top in plan.tops), axis=1):
         yield StereoPair(rows[0], rows[1])
-
-
-def infer_any_size(pair: StereoPair, backend: Backend) -> StereoPair:
-    """``backend.infer`` for a tile of any size: mirrored on at right and bottom if the model wants more, cut back."""
-    window = Window(0, 0, pair.height, pair.width)
-    return backend.infer(_fitting(pair, backend.spec)).crop(window.scaled(backend.spec.scale))
 
 
 def _fitting(pair: StereoPair, spec: ModelSpec) -> StereoPair:

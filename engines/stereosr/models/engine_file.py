@@ -7,6 +7,7 @@ before TensorRT, which may abort the process over it, sees any.
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,12 +132,21 @@ def read_engine(path: Path) -> EngineFile:
     return EngineFile(_identity(header["identity"]), spec, header["layers"], header["half_layers"], plan)
 
 
-def why_unusable(path: Path, wanted: Identity) -> str | None:
-    """Why the engine that lies there is not the one that is wanted; None if it is."""
+def cached_engine(path: Path, wanted: Identity) -> EngineFile | str:
+    """The engine that lies there if it is the one wanted, else why not, in a few words."""
+    if not os.access(path, os.F_OK):
+        return "there is none yet"
     try:
-        return read_engine(path).identity.why_stale(wanted)
+        engine = read_engine(path)
     except UsageError as error:
         return str(error)
+    return engine.identity.why_stale(wanted) or engine
+
+
+def why_unusable(path: Path, wanted: Identity) -> str | None:
+    """Why the engine that lies there is not the one that is wanted; None if it is."""
+    found = cached_engine(path, wanted)
+    return found if isinstance(found, str) else None
 
 
 def _identity(values: dict[str, Any]) -> Identity:

@@ -51,7 +51,7 @@ def fp32_source_of(path: Path, spec: ModelSpec) -> Path | None:
     """The fp32 file that an fp16 one, or an engine of it, was made from: beside it, in the cache or in the wheel."""
     for folder in dict.fromkeys((path.parent, cache_dir(), BUNDLED)):
         for candidate in sorted(folder.glob("*.onnx")):
-            if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.single:
+            if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.fp32_sha256:
                 return candidate
     return None
 

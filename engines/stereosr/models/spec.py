@@ -12,6 +12,9 @@ from stereosr.errors import UsageError
 METADATA_KEY = "stereosr"
 """The key of the JSON string in the ONNX file's ``metadata_props``."""
 
+INPUTS, OUTPUTS = ("left", "right"), ("left_sr", "right_sr")
+"""The names of a graph's tensors."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
@@ -30,7 +33,7 @@ class ModelSpec:
         mean_window: TLSC's window in LR pixels, None for a model without it.
         gmacs: 10^9 multiply-accumulates for both views of 320 x 180 (NTIRE 2024's counting size), attention included.
         scores: PSNR in dB by benchmark, as measured for the model card.
-        single: of an fp16 file, the sha256 of the fp32 file that it was made from; else empty.
+        fp32_sha256: of an fp16 file, the sha256 of the fp32 file that it was made from; else empty.
     """
 
     name: str
@@ -48,7 +51,7 @@ class ModelSpec:
     license: str
     gmacs: float | None = None
     scores: dict[str, float] = field(default_factory=dict)
-    single: str = ""
+    fp32_sha256: str = ""
     max_tile: tuple[int, int] | None = None
 
     @property

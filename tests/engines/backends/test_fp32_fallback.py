@@ -1,6 +1,8 @@
-"""What half precision spoils is done again in fp32."""
+"""Tiles that fp16 spoils are recomputed in fp32."""
 
 import hashlib
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 
 from fakes import SPEC, FakeBackend, random_pair
-from stereosr.backends.base import BackendInfo, RunOptions
+from stereosr.backends.base import BackendInfo, RunOptions, RunReport
 from stereosr.backends.fp32_fallback import Fp32Fallback
 from stereosr.errors import StereosrError
 from stereosr.inference.tiling import TilePlan
@@ -17,7 +19,7 @@ from stereosr.models.library import fp32_source_of
 from stereosr.types import StereoPair
 
 SINGLE = b"the fp32 file"
-HALF_SPEC = replace(SPEC, precision="fp16", single=hashlib.sha256(SINGLE).hexdigest())
+HALF_SPEC = replace(SPEC, precision="fp16", fp32_sha256=hashlib.sha256(SINGLE).hexdigest())
 
 
 def overflowing(pair: StereoPair) -> StereoPair:
@@ -30,14 +32,14 @@ def opened() -> list[FakeBackend]:
     return []
 
 
-def guarded(folder: Path, opened: list[FakeBackend], said: list[str], half: FakeBackend) -> Fp32Fallback:
+def with_fallback(folder: Path, opened: list[FakeBackend], fp16: FakeBackend) -> Fp32Fallback:
     def open_single(path: Path, _options: RunOptions) -> FakeBackend:
         assert path.read_bytes() == SINGLE
         opened.append(FakeBackend())
         return opened[-1]
 
     kind = BackendInfo(name="fake", priority=1, distribution="fake", missing=lambda: None, open=open_single)
-    return Fp32Fallback(half, folder / "x_fp16.onnx", kind, RunOptions(say=said.append))
+    return Fp32Fallback(fp16, folder / "x_fp16.onnx", kind, RunOptions())
 
 
 def picture() -> StereoPair:
@@ -48,47 +50,67 @@ def picture() -> StereoPair:
     return pair
 
 
-def test_bad_tiles_are_done_again_with_one_warning(tmp_path, opened):
+def half(operator: Callable[[StereoPair], StereoPair] = overflowing) -> FakeBackend:
+    return FakeBackend(operator, precision="fp16", fp32_sha256=HALF_SPEC.fp32_sha256)
+
+
+def test_bad_tiles_are_recomputed_with_one_warning(
+    tmp_path: Path, opened: list[FakeBackend], caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "anything.onnx").write_bytes(SINGLE)
-    said: list[str] = []
-    backend = guarded(
-        tmp_path, opened, said, FakeBackend(overflowing, **{"precision": "fp16", "single": HALF_SPEC.single})
-    )
+    backend = with_fallback(tmp_path, opened, half())
     pair = picture()
     result = upscale(pair, backend, TilePlan.of(40, 10, (10, 10), (0, 0)))
     np.testing.assert_array_equal(result.left, pair.left.repeat(2, 0).repeat(2, 1))
     (single,) = opened
     assert single.tiles == [(10, 10)] * 2
-    assert len(said) == 1
-    assert "warning: fake x2 in fp16 gave values that are not finite" in said[0]
+    (line,) = caplog.records
+    assert line.levelno == logging.WARNING
+    assert "fake x2 in fp16 gave NaN or Inf" in line.getMessage()
     backend.close()
     assert single.closed
 
 
-def test_good_tiles_open_nothing(tmp_path, opened):
-    said: list[str] = []
-    backend = guarded(tmp_path, opened, said, FakeBackend(precision="fp16"))
+def test_good_tiles_open_nothing(tmp_path: Path, opened: list[FakeBackend], caplog: pytest.LogCaptureFixture) -> None:
+    backend = with_fallback(tmp_path, opened, half(lambda pair: pair))
     upscale(random_pair(8, 8), backend)
+    assert backend.report() == RunReport("fake", "fp16")
     backend.close()
     assert not opened
-    assert not said
+    assert not caplog.records
 
 
-def test_overlapping_backends_stay_so(tmp_path, opened):
-    class Overlapping(FakeBackend):
-        def submit(self, pair: StereoPair):
-            return lambda: self.infer(pair)
+def test_the_report_says_what_ran(tmp_path: Path, opened: list[FakeBackend]) -> None:
+    """Of four tiles the second and the third are spoilt; then a picture of one tile that is; then a good one."""
+    (tmp_path / "anything.onnx").write_bytes(SINGLE)
+    backend = with_fallback(tmp_path, opened, half())
+    pair, bands = picture(), TilePlan.of(40, 10, (10, 10), (0, 0))
+    upscale(pair, backend, bands)
+    some = "fake x2 in fp16 gave NaN or Inf: 2 of 4 tiles were recomputed in fp32"
+    assert backend.report() == RunReport("fake", "fp16+fp32", (some,))
+    upscale(pair, backend)
+    every = "fake x2 in fp16 gave NaN or Inf: 1 of 1 tiles were recomputed in fp32"
+    assert backend.report() == RunReport("fake", "fp32", (every,))
+    upscale(StereoPair(pair.left[:10], pair.right[:10]), backend)
+    assert backend.report() == RunReport("fake", "fp16")
+
+
+def test_both_backends_are_closed_even_where_one_fails(tmp_path: Path, opened: list[FakeBackend]) -> None:
+    class Broken(FakeBackend):
+        def _close(self) -> None:
+            raise StereosrError("the GPU is gone")
 
     (tmp_path / "anything.onnx").write_bytes(SINGLE)
-    assert not hasattr(guarded(tmp_path, opened, [], FakeBackend()), "submit")
-    backend = guarded(tmp_path, opened, [], Overlapping(overflowing, single=HALF_SPEC.single))
-    assert np.isfinite(backend.submit(picture())().left).all()
-    assert len(opened) == 1
+    backend = with_fallback(tmp_path, opened, Broken(overflowing, precision="fp16", fp32_sha256=HALF_SPEC.fp32_sha256))
+    backend.infer(picture())
+    with pytest.raises(StereosrError, match="the GPU is gone"):
+        backend.close()
+    assert opened[0].closed
 
 
 def test_without_the_fp32_file_it_is_an_error_with_the_fix(tmp_path, opened):
     (tmp_path / "another.onnx").write_bytes(b"another network of the same name")
-    backend = guarded(tmp_path, opened, [], FakeBackend(overflowing, single=HALF_SPEC.single))
+    backend = with_fallback(tmp_path, opened, half())
     with pytest.raises(StereosrError, match=r"not beside .*x_fp16\.onnx: use --precision fp32"):
         backend.infer(picture())
 

@@ -1,14 +1,14 @@
 """Which backend runs: the whole table of ``choose``, and what each kind says of this machine."""
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from command import failed, stereosr
 from fakes import FakeBackend, random_pair
-from stereosr.backends import ort_cuda
-from stereosr.backends import registry as backend_module
+from stereosr.backends import base, ort_cuda, registry
 from stereosr.backends.base import BackendInfo, RunOptions, State, infer_each
 from stereosr.backends.nvidia import Driver, Gpu
 from stereosr.backends.registry import Choice, available_backends, choose, open_model
@@ -66,10 +66,10 @@ def chosen(requested: str, suffix: str = ".onnx") -> Choice:
 
 def test_a_machine_without_a_card_does_not_hear_of_backends_that_nobody_installed(monkeypatch):
     here = (kind("gpu", on_gpu=True), kind("cpu", missing=lambda: None))
-    monkeypatch.setattr(backend_module, "available_backends", lambda: here)
-    monkeypatch.setattr(backend_module, "driver", lambda: None)
+    monkeypatch.setattr(registry, "available_backends", lambda: here)
+    monkeypatch.setattr(base, "driver", lambda: None)
     assert chosen("auto") == Choice("cpu", ())
-    monkeypatch.setattr(backend_module, "driver", lambda: CARD)
+    monkeypatch.setattr(base, "driver", lambda: CARD)
     assert chosen("auto") == Choice("cpu", ("gpu: no gpu",))
 
 
@@ -78,7 +78,7 @@ def test_what_shows_when_a_backend_is_opened_makes_auto_step_down_with_the_file_
         raise BackendUnavailable("its libraries do not load")
 
     here = (kind("gpu", on_gpu=True, missing=lambda: None, open=refuses), kind("cpu", missing=lambda: None))
-    monkeypatch.setattr(backend_module, "available_backends", lambda: here)
+    monkeypatch.setattr(registry, "available_backends", lambda: here)
     opened = open_model(lambda kind: Path(kind.precisions[0]), ".onnx", "auto", RunOptions())
     assert opened[1:] == (Path("fp32"), Choice("cpu", ("gpu: its libraries do not load",)))
     with pytest.raises(BackendUnavailable, match="its libraries do not load"):
@@ -86,8 +86,8 @@ def test_what_shows_when_a_backend_is_opened_makes_auto_step_down_with_the_file_
 
 
 def test_engine_files_are_for_backends_that_open_them(monkeypatch):
-    monkeypatch.setattr(backend_module, "available_backends", lambda: (kind("cpu", missing=lambda: None),))
-    with pytest.raises(BackendUnavailable, match=r"cpu: it opens \.onnx files, no \.engine"):
+    monkeypatch.setattr(registry, "available_backends", lambda: (kind("cpu", missing=lambda: None),))
+    with pytest.raises(BackendUnavailable, match=r"cpu: it opens \.onnx files, not \.engine"):
         chosen("auto", ".engine")
 
 
@@ -116,15 +116,20 @@ def test_every_kind_has_a_name_and_a_rank_of_its_own():
             "both installed and overwrite each other: pip uninstall onnxruntime",
         ),
         ({"onnxruntime-gpu"}, None, [], "no NVIDIA driver answers"),
-        ({"onnxruntime-gpu"}, CARD, ["CPUExecutionProvider"], "has no CUDA: pip install --force-reinstall"),
+        (
+            {"onnxruntime-gpu"},
+            CARD,
+            ["CPUExecutionProvider"],
+            "has no CUDA: pip uninstall onnxruntime-gpu, then pip install",
+        ),
         ({"onnxruntime-gpu"}, CARD, ["CUDAExecutionProvider"], None),
     ],
 )
 def test_what_onnxruntime_lacks_for_cuda_is_said_with_the_command(monkeypatch, packages, card, providers, reason):
-    monkeypatch.setattr(ort_cuda, "installed", lambda name: "1" if name in packages else None)
+    monkeypatch.setattr(ort_cuda, "installed_version", lambda name: "1" if name in packages else None)
     monkeypatch.setattr(ort_cuda, "driver", lambda: card)
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
-    found = ort_cuda.BACKEND.missing()
+    found = ort_cuda.BACKENDS[0].missing()
     assert found == reason if reason is None else reason in (found or "")
 
 
@@ -136,24 +141,24 @@ def test_an_explicit_backend_never_falls_back(tmp_path):
             )
 
 
-def test_one_pair_is_begun_before_the_one_before_is_asked_for():
+def test_a_pair_is_started_before_the_result_of_the_one_before_is_asked_for() -> None:
     events: list[str] = []
 
     class Overlapping(FakeBackend):
-        def submit(self, pair: StereoPair):
+        def _submit(self, pair: StereoPair) -> Callable[[], StereoPair]:
             number = pair.height
-            events.append(f"begin {number}")
+            events.append(f"start {number}")
 
             def result() -> StereoPair:
                 events.append(f"end {number}")
-                return self.infer(pair)
+                return self._infer(pair)
 
             return result
 
     pairs = [random_pair(n, 4) for n in (1, 2, 3)]
     results = list(infer_each(Overlapping(), pairs))
     assert [r.height for r in results] == [2, 4, 6]
-    assert events == ["begin 1", "begin 2", "end 1", "begin 3", "end 2", "end 3"]
+    assert events == ["start 1", "start 2", "end 1", "start 3", "end 2", "end 3"]
     assert [r.height for r in infer_each(FakeBackend(), pairs)] == [2, 4, 6]
 
 

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -8,14 +9,14 @@ from hypothesis import strategies as st
 from fakes import FakeBackend, local_mean, random_pair
 from stereosr.errors import OutOfMemory, StereosrError, UsageError
 from stereosr.inference.tiling import TilePlan
-from stereosr.inference.upscale import halve, infer_any_size, iter_bands, upscale
+from stereosr.inference.upscale import halve, iter_bands, upscale
 from stereosr.types import StereoPair
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
-def test_any_size_is_mirrored_on_and_cropped_back(height, width):
+def test_tiles_that_are_too_small_are_mirrored_on_and_cropped_back(height: int, width: int) -> None:
     pair, backend = random_pair(height, width), FakeBackend(min_tile=(12, 20), multiple_of=4)
-    result = infer_any_size(pair, backend)
+    result = upscale(pair, backend)
     np.testing.assert_array_equal(result.left, pair.left.repeat(2, 0).repeat(2, 1))
     rows, columns = backend.tiles[0]
     assert rows % 4 == columns % 4 == 0
@@ -59,15 +60,15 @@ def test_out_of_memory_halves_the_tile_and_goes_on(height, width, capacity, fail
 
 
 def test_what_is_done_is_not_done_again():
-    backend = FakeBackend()
-    infer, fail_at = backend.infer, 5
+    fail_at = 5
 
-    def once_too_large(pair: StereoPair) -> StereoPair:
-        if len(backend.tiles) == fail_at and pair.height == 20:
-            raise MemoryError
-        return infer(pair)
+    class OnceTooLarge(FakeBackend):
+        def _infer(self, pair: StereoPair) -> StereoPair:
+            if len(self.tiles) == fail_at and pair.height == 20:
+                raise MemoryError
+            return super()._infer(pair)
 
-    backend.infer = once_too_large  # type: ignore[method-assign]
+    backend = OnceTooLarge()
     list(iter_bands(random_pair(132, 10), backend, TilePlan.of(132, 10, (20, 10), (4, 4))))
     assert [rows for rows, _ in backend.tiles[:fail_at]] == [20] * fail_at
     assert {rows for rows, _ in backend.tiles[fail_at:]} == {10}
@@ -88,3 +89,18 @@ def test_halving_ends_with_out_of_memory():
         halve_for_ever()
     assert all(sum(b) < sum(a) for a, b in pairwise(sizes))
     assert len(sizes) > 5
+
+
+def test_out_of_memory_is_final_and_not_a_reason_for_smaller_tiles() -> None:
+    backend = FakeBackend(raising(OutOfMemory("not even the smallest tile")))
+    plans: list[TilePlan] = []
+    with pytest.raises(OutOfMemory, match="not even the smallest tile"):
+        list(iter_bands(random_pair(40, 40), backend, TilePlan.of(40, 40, (40, 40), (0, 0)), plans.append))
+    assert len(plans) == 1
+
+
+def raising(error: Exception) -> Callable[[StereoPair], StereoPair]:
+    def operator(_pair: StereoPair) -> StereoPair:
+        raise error
+
+    return operator

@@ -4,18 +4,18 @@ PyCUDA where it is installed (it has to be compiled), cuda-python otherwise (it 
 plain integers, as TensorRT takes them.
 """
 
-import atexit
 import contextlib
 import ctypes
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stereosr.errors import BackendUnavailable, StereosrError
+from stereosr.errors import BackendUnavailable, StereosrError, install_hint
 
 Bytes = NDArray[np.uint8]
 
@@ -34,36 +34,51 @@ class Graph(Protocol):
 
 
 class Device(Protocol):
-    """The calls that running an engine takes. Copies are asynchronous; hosts' buffers must be pinned ones."""
+    """The CUDA calls that running an engine takes.
+
+    Sizes are in bytes. Every other call must be made inside ``current``, by whichever thread.
+    """
+
+    def current(self) -> AbstractContextManager[None]:
+        """Makes the GPU the current one of the calling thread, which CUDA keeps for each thread apart."""
+        ...
 
     def allocate(self, size: int) -> int:
-        """Raises MemoryError."""
+        """Memory of the GPU, for ``free``. Raises MemoryError."""
         ...
 
     def free(self, pointer: int) -> None: ...
 
     def pinned(self, size: int) -> Bytes:
-        """Page-locked host memory, from and to which copies overlap with computing. Raises MemoryError."""
+        """Page-locked host memory, for ``unpin``: only its copies overlap with computing. Raises MemoryError."""
         ...
 
     def unpin(self, data: Bytes) -> None: ...
 
-    def stream(self) -> int: ...
+    def create_stream(self) -> int: ...
 
-    def upload(self, pointer: int, data: Bytes, stream: int) -> None: ...
+    def destroy_stream(self, stream: int) -> None:
+        """Nothing may be under way in it."""
+        ...
 
-    def download(self, data: Bytes, pointer: int, stream: int) -> None: ...
+    def upload(self, pointer: int, data: Bytes, stream: int) -> None:
+        """Starts a copy from pinned host memory to the GPU; both must live until the stream has done it."""
+        ...
 
-    def follow(self, stream: int, leader: int) -> None:
+    def download(self, data: Bytes, pointer: int, stream: int) -> None:
+        """Starts a copy from the GPU to pinned host memory; both must live until the stream has done it."""
+        ...
+
+    def wait_event(self, stream: int, leader: int) -> None:
         """What comes into ``stream`` from now on waits for all that is in ``leader``; the host goes on at once."""
         ...
 
-    def mark(self, stream: int) -> object:
-        """The present end of a stream, for ``reach``, which must come once."""
+    def record_event(self, stream: int) -> object:
+        """Record an event at the stream's current end; pass it to ``synchronize`` exactly once."""
         ...
 
-    def reach(self, mark: object) -> None:
-        """The host waits for the mark."""
+    def synchronize(self, event: object) -> None:
+        """The host waits for an event, which is destroyed then."""
         ...
 
     def capture(self, stream: int, work: Callable[[], bool]) -> Graph | None:
@@ -78,11 +93,11 @@ def missing() -> str | None:
     """What to install where neither library is; None where one is."""
     if _installed("pycuda", "driver") or _installed("cuda", "bindings"):
         return None
-    return 'neither pycuda nor cuda-python is installed: pip install "stereosr[rtx]"'
+    return f"neither pycuda nor cuda-python is installed: {install_hint('rtx')}"
 
 
 def open_device(index: int) -> Device:
-    """The GPU of this number, made the current one of this thread.
+    """The GPU of this number.
 
     Raises:
         BackendUnavailable: if neither library is installed, or there is no such GPU.
@@ -103,10 +118,21 @@ class CudaPython:
 
     def __init__(self, index: int) -> None:
         self._cuda: Any = importlib.import_module("cuda.bindings.runtime")
+        self._index = index
         try:
-            self._call("cudaSetDevice", index)
+            with self.current():
+                pass
         except StereosrError as error:
             raise BackendUnavailable(f"GPU {index} cannot be used: {error}") from error
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        before = self._call("cudaGetDevice")
+        self._call("cudaSetDevice", self._index)
+        try:
+            yield
+        finally:
+            self._call("cudaSetDevice", before)
 
     def allocate(self, size: int) -> int:
         return int(self._call("cudaMalloc", size))
@@ -121,8 +147,11 @@ class CudaPython:
     def unpin(self, data: Bytes) -> None:
         self._call("cudaFreeHost", data.ctypes.data)
 
-    def stream(self) -> int:
+    def create_stream(self) -> int:
         return int(self._call("cudaStreamCreateWithFlags", NON_BLOCKING))
+
+    def destroy_stream(self, stream: int) -> None:
+        self._call("cudaStreamDestroy", stream)
 
     def upload(self, pointer: int, data: Bytes, stream: int) -> None:
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
@@ -132,19 +161,21 @@ class CudaPython:
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self._call("cudaMemcpyAsync", data.ctypes.data, pointer, data.nbytes, kind, stream)
 
-    def follow(self, stream: int, leader: int) -> None:
-        event = self.mark(leader)
+    def wait_event(self, stream: int, leader: int) -> None:
+        event = self.record_event(leader)
         self._call("cudaStreamWaitEvent", stream, event, 0)
         self._call("cudaEventDestroy", event)  # CUDA keeps it until it was reached
 
-    def mark(self, stream: int) -> object:
+    def record_event(self, stream: int) -> object:
         event = self._call("cudaEventCreateWithFlags", self._cuda.cudaEventDisableTiming)
         self._call("cudaEventRecord", event, stream)
         return event
 
-    def reach(self, mark: object) -> None:
-        self._call("cudaEventSynchronize", mark)
-        self._call("cudaEventDestroy", mark)
+    def synchronize(self, event: object) -> None:
+        try:
+            self._call("cudaEventSynchronize", event)
+        finally:
+            self._call("cudaEventDestroy", event)
 
     def capture(self, stream: int, work: Callable[[], bool]) -> Graph | None:
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
@@ -189,12 +220,19 @@ class PyCuda:
         try:
             self._cuda.init()
             self._context = self._cuda.Device(index).retain_primary_context()
-            self._context.push()
         except self._cuda.Error as error:
             raise BackendUnavailable(f"GPU {index} cannot be used: {error}") from error
-        atexit.register(self._context.pop)  # PyCUDA aborts a process that ends with a context on its stack
         self._memory: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
+
+    @contextlib.contextmanager
+    def current(self) -> Iterator[None]:
+        with self._errors():
+            self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()  # PyCUDA aborts a process that ends with a context on its stack
 
     def allocate(self, size: int) -> int:
         with self._errors():
@@ -213,11 +251,14 @@ class PyCuda:
     def unpin(self, data: Bytes) -> None:
         pass  # PyCUDA unlocks it with the array
 
-    def stream(self) -> int:
+    def create_stream(self) -> int:
         with self._errors():
             stream = self._cuda.Stream(NON_BLOCKING)
         self._streams[int(stream.handle)] = stream
         return int(stream.handle)
+
+    def destroy_stream(self, stream: int) -> None:
+        del self._streams[stream]  # PyCUDA destroys it with the object
 
     def upload(self, pointer: int, data: Bytes, stream: int) -> None:
         with self._errors():
@@ -227,17 +268,17 @@ class PyCuda:
         with self._errors():
             self._cuda.memcpy_dtoh_async(data, pointer, self._streams[stream])
 
-    def follow(self, stream: int, leader: int) -> None:
+    def wait_event(self, stream: int, leader: int) -> None:
         with self._errors():
-            self._streams[stream].wait_for_event(self.mark(leader))
+            self._streams[stream].wait_for_event(self.record_event(leader))
 
-    def mark(self, stream: int) -> object:
+    def record_event(self, stream: int) -> object:
         with self._errors():
             return self._cuda.Event(self._cuda.event_flags.DISABLE_TIMING).record(self._streams[stream])
 
-    def reach(self, mark: Any) -> None:
+    def synchronize(self, event: Any) -> None:
         with self._errors():
-            mark.synchronize()
+            event.synchronize()
 
     def capture(self, stream: int, work: Callable[[], bool]) -> Graph | None:  # noqa: ARG002
         return None

@@ -1,6 +1,7 @@
 """Running engines: what the backends ``tensorrt`` and ``tensorrt-rtx`` share."""
 
 import importlib.util
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from math import prod
@@ -10,22 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stereosr.backends.base import RunOptions
-from stereosr.backends.nvidia import Gpu, driver
+from stereosr.backends.base import BackendBase, RunOptions
+from stereosr.backends.nvidia import NO_DRIVER, Gpu, driver
 from stereosr.backends.tensorrt import device_memory
 from stereosr.backends.tensorrt.build import RTX, build, identify, load, profile_of, why_unsupported
 from stereosr.backends.tensorrt.cache import cache_path, read_cache, write_cache
 from stereosr.backends.tensorrt.device_memory import Bytes, Device, Graph, open_device
 from stereosr.errors import BackendUnavailable, OutOfMemory, StereosrError, UsageError
-from stereosr.models.engine_file import SUFFIX, EngineFile, read_engine, why_unusable
-from stereosr.models.spec import ModelSpec, read_spec
+from stereosr.models.engine_file import SUFFIX, EngineFile, cached_engine, read_engine
+from stereosr.models.spec import INPUTS, OUTPUTS, read_spec
 from stereosr.system import cache_dir
 from stereosr.types import StereoPair
 
-INPUTS, OUTPUTS = ("left", "right"), ("left_sr", "right_sr")
-
-
-NO_DRIVER = "no NVIDIA driver answers: install the driver of your card"
+_log = logging.getLogger("stereosr")
 
 
 def missing(variant: str) -> str | None:
@@ -53,19 +51,20 @@ def open_engine(path: Path, options: RunOptions, variant: str) -> "TensorRT":
     """
     gpu = gpu_at(options.gpu)
     trt = load(variant)
-    device = open_device(options.gpu)  # first: TensorRT builds, and runs, on the current one
+    device = open_device(options.gpu)
     if path.suffix == SUFFIX:
         engine = read_engine(path)
         reason = engine.identity.incompatibility(variant, trt.__version__, gpu.capability, gpu.name)
         if reason:
             raise UsageError(f"{path} cannot be used: {reason}; build it here with 'stereosr build'")
     else:
-        engine = fitting_engine(path, variant, gpu, options.say)
-    return TensorRT(engine, trt, device, gpu, options.say)
+        with device.current():  # TensorRT builds for the current one
+            engine = fitting_engine(path, variant, gpu)
+    return TensorRT(engine, trt, device, gpu)
 
 
 def gpu_at(index: int) -> Gpu:
-    """Raises BackendUnavailable where there is no such card."""
+    """Raises BackendUnavailable where there is no such GPU."""
     here = driver()
     if here is None:
         raise BackendUnavailable(NO_DRIVER)
@@ -74,16 +73,22 @@ def gpu_at(index: int) -> Gpu:
     return here.gpus[index]
 
 
-def fitting_engine(onnx: Path, variant: str, gpu: Gpu, say: Callable[[str], None]) -> EngineFile:
-    """The kept engine of an ONNX file for any size, or a new one; ``say`` is told why one is built."""
+def fitting_engine(onnx: Path, variant: str, gpu: Gpu) -> EngineFile:
+    """The cached engine of an ONNX file for any size, or a new one; the log says why one is built.
+
+    A new one is cached if the cache folder can be written to.
+    """
     wanted = identify(onnx, variant, profile_of(read_spec(onnx), None), (), gpu)
     path = cache_dir() / wanted.file_name(onnx)
-    reason = why_unusable(path, wanted) if path.exists() else "there is none yet"
-    if reason is None:
-        return read_engine(path)
-    say(f"building the engine {path.name}: {reason}")
+    cached = cached_engine(path, wanted)
+    if isinstance(cached, EngineFile):
+        return cached
+    _log.info("building the engine %s: %s", path.name, cached)
     engine = build(onnx, wanted)
-    engine.write(path)
+    try:
+        engine.write(path)
+    except StereosrError as error:
+        _log.warning("%s; the engine is used all the same, and will be built again next time", error)
     return engine
 
 
@@ -108,7 +113,7 @@ class _Slot:
                 raise StereosrError(f"TensorRT takes no buffer for {name}: build the engine again")
 
 
-class TensorRT:
+class TensorRT(BackendBase):
     """An engine with buffers for two pairs: one is uploaded or downloaded while the other is computed.
 
     Both are computed in one stream, one after the other, in one piece of memory, as much as pictures of their size
@@ -116,11 +121,13 @@ class TensorRT:
     TensorRT-RTX keeps one itself, as it alone knows when its kernels for a size are compiled.
     """
 
-    def __init__(
-        self, engine: EngineFile, trt: Any, device: Device, gpu: Gpu, say: Callable[[str], None] = lambda _line: None
-    ) -> None:
+    def __init__(self, engine: EngineFile, trt: Any, device: Device, gpu: Gpu) -> None:
+        with device.current():
+            self._open(engine, trt, device, gpu)
+
+    def _open(self, engine: EngineFile, trt: Any, device: Device, gpu: Gpu) -> None:
         identity = engine.identity
-        self.spec: ModelSpec = replace(engine.spec, min_tile=identity.profile.min, max_tile=identity.profile.max)
+        self.spec = replace(engine.spec, min_tile=identity.profile.min, max_tile=identity.profile.max)
         self.device = f"{identity.variant} {identity.version} on {gpu.name}"
         self._profile = identity.profile
         self._memory = device
@@ -134,7 +141,6 @@ class TensorRT:
             raise UsageError(
                 f"the engine has {', '.join(sorted(names))}, and left, right, left_sr, right_sr are needed"
             )
-        self._in, self._work, self._out = device.stream(), device.stream(), device.stream()
         self._own_graphs = identity.variant != RTX
         self._kernels: _Kernels | None = None
         how = trt.ExecutionContextAllocationStrategy.USER_MANAGED
@@ -142,21 +148,45 @@ class TensorRT:
             config = self._engine.create_runtime_config()
             config.set_execution_context_allocation_strategy(how)
             config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-            self._kernels = _Kernels(config, cache_path("kernels", identity.version, gpu.name), say)
+            self._kernels = _Kernels(config, cache_path("kernels", identity.version, gpu.name))
             how = config
         self._slots = [_Slot(self._engine.create_execution_context(how)) for _ in range(2)]
         if any(slot.context is None for slot in self._slots):
             raise OutOfMemory(f"{self.spec.title} does not fit into the memory of {gpu.name}: close other programs")
+        self._in, self._work, self._out = self._streams = [device.create_stream() for _ in range(3)]
         for slot in self._slots:
             slot.context.set_optimization_profile_async(0, self._work)  # TensorRT chooses it for the first one alone
         self._size = (0, 0)
         self._scratch: int | None = None
 
-    def infer(self, pair: StereoPair) -> StereoPair:
-        return self.submit(pair)()
+    def _infer(self, pair: StereoPair) -> StereoPair:
+        return self._submit(pair)()
 
-    def submit(self, pair: StereoPair) -> Callable[[], StereoPair]:
-        """Begin with a pair; the call of what is given waits for the result. At most two may be under way."""
+    def _submit(self, pair: StereoPair) -> Callable[[], StereoPair]:
+        with self._memory.current():
+            slot = self._start(pair)
+
+        def result() -> StereoPair:
+            size = (3, pair.height * self.spec.scale, pair.width * self.spec.scale)
+            with self._memory.current():
+                self._finish(slot)
+                return StereoPair(*(_image(slot.host[name], size) for name in OUTPUTS))
+
+        return result
+
+    def _close(self) -> None:
+        with self._memory.current():
+            self._release()
+            for stream in self._streams:
+                self._memory.destroy_stream(stream)
+            if self._kernels is not None:
+                self._kernels.keep()
+            self._slots.clear()  # TensorRT wants contexts to go before their engine, and that before its runtime
+            self._kernels = None
+            del self._engine, self._runtime
+
+    def _start(self, pair: StereoPair) -> _Slot:
+        """Put all that one pair takes into the streams."""
         self._fit((pair.height, pair.width))
         slot = self._slots[0]
         self._slots.reverse()
@@ -165,27 +195,13 @@ class TensorRT:
             host = slot.host[name].view(np.float32).reshape(3, pair.height, pair.width)
             np.copyto(host, view.transpose(2, 0, 1))
             self._memory.upload(slot.device[name], slot.host[name], self._in)
-        self._memory.follow(self._work, self._in)
+        self._memory.wait_event(self._work, self._in)
         self._run(slot)
-        self._memory.follow(self._out, self._work)
+        self._memory.wait_event(self._out, self._work)
         for name in OUTPUTS:
             self._memory.download(slot.host[name], slot.device[name], self._out)
-        slot.pending = self._memory.mark(self._out)
-
-        def result() -> StereoPair:
-            self._finish(slot)
-            size = (3, pair.height * self.spec.scale, pair.width * self.spec.scale)
-            return StereoPair(*(_image(slot.host[name], size) for name in OUTPUTS))
-
-        return result
-
-    def close(self) -> None:
-        self._release()
-        if self._kernels is not None:
-            self._kernels.keep()
-        self._slots.clear()  # TensorRT wants contexts to go before their engine, and that before its runtime
-        self._kernels = None
-        del self._engine, self._runtime
+        slot.pending = self._memory.record_event(self._out)
+        return slot
 
     def _run(self, slot: _Slot) -> None:
         """Put the network into the stream; the first time as it is, which sets up what a capture must not."""
@@ -230,15 +246,15 @@ class TensorRT:
 
     def _finish(self, slot: _Slot) -> None:
         if slot.pending is not None:
-            mark, slot.pending = slot.pending, None
-            self._memory.reach(mark)
+            event, slot.pending = slot.pending, None
+            self._memory.synchronize(event)
 
     def _release(self) -> None:
         """Give back what pairs of one size needed, once nothing uses it any more."""
         for slot in self._slots:
             self._finish(slot)
-        for stream in (self._in, self._work, self._out):  # a failure may have left something in them
-            self._memory.reach(self._memory.mark(stream))
+        for stream in self._streams:  # a failure may have left something in them
+            self._memory.synchronize(self._memory.record_event(stream))
         for slot in self._slots:
             if slot.graph is not None:
                 slot.graph.destroy()  # before the memory that it refers to
@@ -253,24 +269,20 @@ class TensorRT:
 
 
 class _Kernels:
-    """What TensorRT-RTX compiles for the card at hand: both contexts share it, later runs find it compiled."""
+    """What TensorRT-RTX compiles for the GPU at hand: both contexts share it, later runs find it compiled."""
 
-    def __init__(self, config: Any, path: Path, say: Callable[[str], None]) -> None:
-        self._path, self._say = path, say
+    def __init__(self, config: Any, path: Path) -> None:
+        self._path = path
         self._cache = config.create_runtime_cache()
         self._before = read_cache(path)
         if self._before and not self._cache.deserialize(self._before):
-            say(f"{path.name} is of another driver: kernels are compiled again")
+            _log.info("%s is of another driver: kernels are compiled again", path.name)
         config.set_runtime_cache(self._cache)
 
     def keep(self) -> None:
         content = bytes(self._cache.serialize())
-        if content == self._before:
-            return
-        try:
+        if content != self._before:
             write_cache(self._path, content)
-        except StereosrError as error:
-            self._say(f"warning: {error}; kernels will be compiled again")
 
 
 def _image(data: Bytes, size: tuple[int, int, int]) -> NDArray[np.float32]:
