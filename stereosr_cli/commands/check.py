@@ -58,7 +58,7 @@ def _report(seen: "PairReport") -> Iterator[str]:
 def _measurements(seen: "PairMeasurements", points: int) -> Iterator[str]:
     least, median, most = seen.disparity
     yield f"points in both views  {points}"
-    yield f"rows                  {seen.row_error:.2f} px off; the right view lies {seen.drop:+.2f} px lower"
+    yield f"rows                  {seen.row_error:.2f} px off; the right view lies {seen.vertical_offset:+.2f} px lower"
     yield f"disparity             {least:.1f} to {most:.1f} px, median {median:.1f}"
     yield f"left is left          {seen.order:+.1f} standard deviations"
     if seen.exposure is not None and seen.colour is not None:

@@ -29,7 +29,7 @@ class PairMeasurements:
     """What the points that both views show say of a pair.
 
     Attributes:
-        drop: how much lower the right view lies, in pixels: the median over the points.
+        vertical_offset: how much lower the right view lies, in pixels: the median over the points.
         row_error: by how many rows a point misses its own: the median.
         alignment: what ``--rectify`` would do; ``alignable`` says whether that would help.
         disparity: the smallest, the median and the largest, in pixels: positive where a point lies further left in
@@ -39,7 +39,7 @@ class PairMeasurements:
         colour: the same of red, green and blue beside the mean of the three.
     """
 
-    drop: float
+    vertical_offset: float
     row_error: float
     alignment: Alignment
     alignable: bool
@@ -51,7 +51,14 @@ class PairMeasurements:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairReport:
-    """``matches`` points are seen in both views. Where they are too few nothing is measured; ``unknown`` says why."""
+    """What a look at a pair gave.
+
+    Attributes:
+        matches: points that are seen in both views.
+        measured: what they say of the pair; None where they are too few.
+        unknown: why nothing could be measured, else None.
+        findings: what is wrong with the pair, each with its kind.
+    """
 
     matches: int = 0
     measured: PairMeasurements | None = None
@@ -64,8 +71,8 @@ class PairReport:
         return not self.findings and self.unknown is None
 
     @property
-    def doubts(self) -> list[str]:
-        """What is wrong with the pair, in words."""
+    def problems(self) -> list[str]:
+        """What is wrong with the pair, in words that name the fix."""
         return [finding.text for finding in self.findings]
 
     def largest_disparity(self, width: int) -> int:
@@ -100,7 +107,7 @@ def examine(left: Picture, right: Picture) -> PairReport:
     light = _light(small_left, small_right, matches, factor)
     small = replace(alignment, shift=alignment.shift * factor)
     seen = PairMeasurements(
-        drop=float(np.median(matches.drop)),
+        vertical_offset=float(np.median(matches.drop)),
         row_error=float(np.median(np.abs(matches.drop))),
         alignment=alignment,
         alignable=alignment.helps(matches, height, width),

@@ -33,7 +33,7 @@ def test_a_good_pair_is_good(pair):
     least, median, most = seen.measured.disparity
     assert 10 < least < median < most < 45  # as rendered
     assert seen.measured.order > 3
-    assert abs(seen.measured.drop) < 0.1
+    assert abs(seen.measured.vertical_offset) < 0.1
 
 
 def test_every_fault_is_found_and_no_other(pair, tmp_path):
@@ -69,8 +69,8 @@ def test_faults_are_told_apart_when_they_come_together(pair):
 
 def test_where_rows_cannot_be_brought_together_the_advice_is_another(pair):
     left, right = pair
-    assert "--rectify" in check_pair_or_unknown(left, apply(Alignment(3), right)).doubts[0]
-    (far,) = check_pair_or_unknown(left, Picture(np.roll(right.pixels, 60, 0))).doubts
+    assert "--rectify" in check_pair_or_unknown(left, apply(Alignment(3), right)).problems[0]
+    (far,) = check_pair_or_unknown(left, Picture(np.roll(right.pixels, 60, 0))).problems
     assert "--rectify" not in far
     assert "calibration" in far
 
@@ -83,7 +83,7 @@ def test_of_flat_and_tiny_pictures_nothing_is_said():
         assert not seen.good
         assert not seen.findings
         assert "too little texture" in str(seen.unknown)
-        assert check_pair_or_unknown(Picture(a), Picture(b)).doubts == []
+        assert check_pair_or_unknown(Picture(a), Picture(b)).problems == []
 
 
 def test_sixteen_bits_are_judged_alike(pair):
