@@ -1,15 +1,23 @@
-"""One unit of a job, and what became of it."""
+"""One unit of a job, what is asked of all of them, and what became of one."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from stereosr.errors import StereosrError
+from stereosr.inference.settings import TileSettings
 from stereosr.io.layouts import Layout
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One pair to do: two files, or one file that holds both views in ``layout``; likewise what is written."""
+    """One pair to do.
+
+    Attributes:
+        name: what people know it by.
+        sources: two files, or one file that holds both views in ``layout``.
+        targets: two files, or one file that is to hold both results in ``out_layout``.
+    """
 
     name: str
     sources: tuple[Path, ...]
@@ -18,16 +26,57 @@ class Item:
     out_layout: Layout = "pair"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the items of a job are done.
+
+    Attributes:
+        model: sha256 of the model file or files, which tells a resumed job whether its results are of this model.
+        ensemble: the backend is a self-ensemble; for the same purpose.
+        swap: exchange the views before anything else.
+        rectify: move the right view onto the rows of the left one.
+        overwrite: do again what was done, and replace whatever lies where results go.
+        depth: 8 or 16 bits a sample, None as in the file.
+        quality: of lossy formats, 1 to 100; None for the format's own default.
+        tiles: how a pair is cut. ``max_memory`` is meant for all that the job holds at once: the pictures, their
+            results and the work on one tile.
+    """
+
+    model: str
+    ensemble: bool = False
+    swap: bool = False
+    rectify: bool = False
+    overwrite: bool = False
+    depth: int | None = None
+    quality: int | None = None
+    tiles: TileSettings = field(default_factory=TileSettings)
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of an item: ``status`` is done, skipped (was done before) or failed, with the reason in ``error``."""
+    """What became of an item.
+
+    Attributes:
+        status: ``skipped`` if an earlier run did it.
+        error: why it failed, else None.
+        size: LR rows and columns.
+        tiles: how many were inferred; of a video, in each frame.
+        frames: of a video, those done by this run.
+        seconds: that the inference took; of a video, the whole conversion.
+        peak_memory: bytes, of the process so far.
+        device: what ran, as the backend reports it; empty if nothing did.
+        precision: what ran, e.g. ``fp16``; says so if some tiles were done in another one.
+        warnings: what people should know about this item, a line each.
+    """
 
     item: Item
-    status: str
+    status: Literal["done", "skipped", "failed"]
     error: StereosrError | None = None
-    size: tuple[int, int] = (0, 0)  # LR rows, columns
+    size: tuple[int, int] = (0, 0)
     tiles: int = 0
-    frames: int = 0  # of a video, done by this run
+    frames: int = 0
     seconds: float = 0.0
-    peak_memory: int = 0  # bytes, of the process so far
+    peak_memory: int = 0
+    device: str = ""
+    precision: str = ""
     warnings: list[str] = field(default_factory=list)

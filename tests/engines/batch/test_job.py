@@ -1,11 +1,12 @@
 """Folders of pairs: nothing lost, nothing half-written, nothing done twice; pictures stay what they are."""
 
-import json
 import os
 import random
 import subprocess
 import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -17,8 +18,8 @@ from shared_data import ROOT
 from stereosr.backends.base import RunOptions
 from stereosr.backends.ort_cpu import OrtCpu
 from stereosr.batch.inputs import Naming, collect
-from stereosr.batch.item import Item
-from stereosr.batch.job import Settings, run
+from stereosr.batch.item import Item, Settings
+from stereosr.batch.job import run
 from stereosr.batch.manifest import MANIFEST
 from stereosr.errors import OutOfMemory
 from stereosr.geometry.pair_check import check_pair_or_unknown
@@ -54,6 +55,16 @@ def results(item: Item, backend: FakeBackend | OrtCpu | None = None, **settings:
     return [read_picture(target) for target in item.targets]
 
 
+def held(view: Picture) -> int:
+    """What a job at x2 with 8 bits holds beside the work on tiles: four views read, two results, two encoded."""
+    return 4 * view.pixels.size + 2 * 4 * view.pixels.size + 2 * 2 * 4 * view.pixels.size
+
+
+def tile_work(rows: int, columns: int, width: int) -> int:
+    """What FakeBackend takes for a tile, and three tiles' results as float32 take."""
+    return rows * columns * (100 + width + 3 * 2 * 3 * 4 * 2**2)
+
+
 class TestMemory:
     @staticmethod
     def scarce(pixels: int) -> FakeBackend:
@@ -84,10 +95,53 @@ class TestMemory:
             raise MemoryError
 
         item = pair_item(tmp_path, noise(10, 10), noise(10, 10, 1))
-        monkeypatch.setattr("stereosr.batch.job.to_float", empty)
+        monkeypatch.setattr("stereosr.batch.pictures.to_float", empty)
         (result,) = run([item], FakeBackend(), Settings(model="fake"), None)
         assert isinstance(result.error, OutOfMemory)
         assert "GiB" in str(result.error)
+
+    def test_what_the_job_holds_beside_the_tiles_counts(self, tmp_path):
+        """The budget is for all of it, not for the tiles alone."""
+        item = pair_item(tmp_path, noise(200, 40), noise(200, 40, 1))
+        budget = held(noise(200, 40)) + tile_work(50, 40, 40)
+        backend = FakeBackend()
+        results(item, backend, tiles=TileSettings(max_memory=budget))
+        assert {rows for rows, _ in backend.tiles} == {50}
+        settings = Settings(model="fake", overwrite=True, tiles=TileSettings(max_memory=held(noise(200, 40))))
+        (result,) = run([item], FakeBackend(), settings, None)
+        assert isinstance(result.error, OutOfMemory)
+        assert "GiB beside the model" in str(result.error)
+        assert "--max-memory" in str(result.error)
+
+    def test_of_free_memory_tiles_take_half_at_most(self, tmp_path, monkeypatch):
+        """And less where the job needs the rest."""
+        item = pair_item(tmp_path, noise(200, 40), noise(200, 40, 1))
+        beside = held(noise(200, 40))
+        for rows, free in ((50, 2 * tile_work(50, 40, 40)), (30, beside + tile_work(30, 40, 40))):
+            monkeypatch.setattr("psutil.virtual_memory", lambda free=free: SimpleNamespace(available=free))
+            backend = FakeBackend()
+            results(item, backend, overwrite=True)
+            assert {height for height, _ in backend.tiles} == {rows}
+
+    def test_no_more_than_two_pairs_are_held(self, tmp_path, monkeypatch):
+        """The one at work, and the next one, read ahead."""
+        alive: list[weakref.ref[np.ndarray]] = []
+
+        def read(path: Path) -> Picture:
+            picture = read_picture(path)
+            alive.append(weakref.ref(picture.pixels))
+            return picture
+
+        def count(pair: StereoPair) -> StereoPair:
+            most.append(sum(view() is not None for view in alive))
+            return pair
+
+        most: list[int] = []
+        monkeypatch.setattr("stereosr.batch.pictures.read_picture", read)
+        items = [pair_item(tmp_path / str(n), noise(n, 9), noise(n, 9, 1)) for n in range(6, 12)]
+        assert [r.status for r in run(items, FakeBackend(count), Settings(model="fake"), None)] == ["done"] * 6
+        assert len(most) == 6
+        assert max(most) <= 4
 
     def test_where_the_width_is_split_it_is_by_the_disparity_that_the_pair_shows(self, tmp_path):
         left, right = (read_picture(RENDER / f"hr{i}.png") for i in (0, 1))
@@ -99,8 +153,10 @@ class TestMemory:
         tiles = {}
         for disparity in (None, 0):
             backend = FakeBackend(min_tile=(10, 10))
-            budget = 12 * 300 * (100 + 300)
-            results(item, backend, tiles=TileSettings(max_memory=budget, max_disparity=disparity), overwrite=True)
+            budget, width = 12 * 300 * (100 + 300), left.pixels.shape[1]
+            rest = budget * tile_work(1, 1, width) // (100 + width) + 1
+            settings = TileSettings(max_memory=rest + held(left), max_disparity=disparity)
+            results(item, backend, tiles=settings, overwrite=True)
             assert all(rows * columns * (100 + columns) <= budget for rows, columns in backend.tiles)
             tiles[disparity] = len(backend.tiles)
         assert tiles[None] > tiles[0]  # which shares fewer columns
@@ -172,7 +228,12 @@ class TestPixels:
 
     def test_exchanged_files_keep_their_names_and_exchanged_halves_do_not(self, tmp_path):
         seen = []
-        backend = FakeBackend(lambda pair: seen.append(pair) or pair)
+
+        def look(pair: StereoPair) -> StereoPair:
+            seen.append(pair)
+            return pair
+
+        backend = FakeBackend(look)
         left, right = noise(8, 9), noise(8, 9, 1)
         results_of_files = results(pair_item(tmp_path / "a", left, right), backend, swap=True)
         assert np.allclose(seen[0].left * 255, right.pixels)
@@ -185,19 +246,6 @@ class TestPixels:
     def test_metadata_travels(self, tmp_path):
         picture = Picture(noise(8, 9).pixels, metadata=Metadata(xmp=b"<x:xmpmeta/>"))
         assert results(pair_item(tmp_path, picture, picture))[0].metadata == picture.metadata
-
-
-WORKER = """
-import sys
-from pathlib import Path
-from fakes import FakeBackend
-from stereosr.batch.inputs import Naming, collect
-from stereosr.batch.job import MANIFEST, Settings, run
-source, out = map(Path, sys.argv[1:])
-items = collect([source], Naming(out=out, suffix="_x2")).items
-for result in run(items, FakeBackend(), Settings(model="fake"), out / MANIFEST):
-    print(result.status, result.item.name, flush=True)
-"""
 
 
 class TestAJobThatDies:
@@ -223,8 +271,8 @@ class TestAJobThatDies:
 
     @staticmethod
     def start(source: Path, out: Path) -> "subprocess.Popen[str]":
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
-        command = [sys.executable, "-c", WORKER, str(source), str(out)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "tests")}
+        command = [sys.executable, str(ROOT / "tests/workers/run_job.py"), str(source), str(out)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
 
     @staticmethod
@@ -258,13 +306,3 @@ class TestAJobThatDies:
         del expected[MANIFEST], found[MANIFEST]
         assert len(expected) == 2 * (self.PAIRS - self.BROKEN)
         assert found == expected
-
-    def test_a_line_of_the_manifest_cut_short_does_not_spoil_the_next(self, tmp_path):
-        item = pair_item(tmp_path / "a", noise(8, 9), noise(8, 9, 1))
-        manifest = tmp_path / MANIFEST
-        manifest.write_text('{"key": "cut sho')
-        for status in ("done", "skipped"):
-            (result,) = run([item], FakeBackend(), Settings(model="fake"), manifest)
-            assert result.status == status
-        states = [json.loads(line)["state"] for line in manifest.read_text().splitlines()[1:]]
-        assert states == ["started", "done"]

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,15 +15,18 @@ import pytest
 
 from fakes import FakeBackend
 from shared_data import ROOT
+from stereosr.batch import pictures
 from stereosr.batch.inputs import Naming, collect
-from stereosr.batch.item import Result
-from stereosr.batch.job import Settings, run
-from stereosr.errors import StereosrError, UsageError
+from stereosr.batch.item import Result, Settings
+from stereosr.batch.job import run
+from stereosr.batch.manifest import Manifest
+from stereosr.errors import OutOfMemory, StereosrError, UsageError
 from stereosr.evaluation.metrics import psnr
+from stereosr.inference.upscale import upscale_pixels
 from stereosr.io import video
 from stereosr.io.images import Picture, read_picture
 from stereosr.io.video import convert, detect_video_layout, sample
-from stereosr.types import Pixels
+from stereosr.types import Pixels, StereoPair
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -346,6 +350,67 @@ def test_a_finished_video_is_skipped(tmp_path):
     assert upscaled(clip, tmp_path / "out", manifest).status == "done"
     assert upscaled(clip, tmp_path / "out", manifest).status == "skipped"
     assert upscaled(clip, tmp_path / "out", manifest, swap=True).status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (MemoryError(), "both views and their results need .* GiB beside the model"),
+        (ValueError("operands could not be broadcast"), "clip_SBS: ValueError: operands could not be broadcast"),
+    ],
+)
+def test_what_befalls_a_frame_fails_the_video_and_the_rest_goes_on(tmp_path, monkeypatch, fault, told):
+    """And it is not taken for an error of writing."""
+    calls = 0
+
+    def fails(*arguments: Any) -> tuple[Pixels, Pixels]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise fault
+        return upscale_pixels(*arguments)
+
+    monkeypatch.setattr(pictures, "upscale_pixels", fails)
+    clips = [make(tmp_path / f"{name}_SBS.mp4", [side_by_side(n) for n in range(3)]) for name in ("clip", "other")]
+    items = collect(clips, Naming(out=tmp_path / "out", suffix="_x2"), "sbs").items
+    first, second = run(items, FakeBackend(), Settings(model="fake"), None)
+    assert first.error is not None
+    assert re.search(told, str(first.error))
+    assert isinstance(first.error, OutOfMemory) == isinstance(fault, MemoryError)
+    assert first.error.__cause__ is fault
+    assert (second.status, second.frames) == ("done", 3)
+    assert files(tmp_path / "out") == {"other_SBS_x2.mp4"}
+
+
+def test_a_video_that_somebody_else_put_there_is_not_replaced(tmp_path, monkeypatch):
+    """Neither while ours is made, nor after a run that was killed; what such a run finished itself is."""
+    clip = make(tmp_path / "clip_SBS.mp4", [side_by_side(n) for n in range(2)])
+    out, manifest = tmp_path / "out", tmp_path / "out" / "manifest"
+    target = out / "clip_SBS_x2.mp4"
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # killed between the two: the video has its name, the manifest says "started"
+        patch.setattr(Manifest, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            upscaled(clip, out, manifest)
+    ours = target.read_bytes()
+    target.write_text("another one")
+    assert "clip_SBS_x2.mp4 exists" in str(upscaled(clip, out, manifest).error)
+    assert target.read_text() == "another one"
+    target.write_bytes(ours)
+    assert upscaled(clip, out, manifest).status == "done"
+    target.unlink()
+    item = collect([clip], Naming(out=out, suffix="_x2")).items[0]
+
+    def meanwhile(pair: StereoPair) -> StereoPair:
+        target.write_text("another one")
+        return pair
+
+    (result,) = run([item], FakeBackend(meanwhile), Settings(model="fake"), manifest)
+    assert "clip_SBS_x2.mp4 exists" in str(result.error)
+    assert target.read_text() == "another one"
 
 
 def test_swap_and_rectify_hold_for_every_frame(tmp_path):

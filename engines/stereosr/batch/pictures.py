@@ -1,0 +1,208 @@
+"""A pair of pictures: read, upscaled, encoded."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import psutil
+
+from stereosr.backends.base import Backend
+from stereosr.batch.item import Item, Result, Settings
+from stereosr.errors import OutOfMemory, UsageError
+from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
+from stereosr.geometry.rectify import rectify
+from stereosr.inference.settings import TileSettings
+from stereosr.inference.tiling import TilePlan
+from stereosr.inference.upscale import make_plan, upscale_pixels
+from stereosr.io.encode import encode_picture
+from stereosr.io.images import SUFFIXES, Picture, read_picture
+from stereosr.io.layouts import check_fits_format, encode_stereo, read_stereo
+from stereosr.models.spec import ModelSpec
+from stereosr.system import peak_memory
+from stereosr.types import Pixels, StereoPair, quantise, to_float
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Both views, ready for the model; what was seen of the pair; and in words what was done to it."""
+
+    left: Picture
+    right: Picture
+    report: PairReport
+    notes: list[str]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of one view."""
+        height, width = self.left.pixels.shape[:2]
+        return height, width
+
+
+def read_views(item: Item, settings: Settings) -> Views:
+    """Read, exchange and rectify the views of an item, and look at the pair.
+
+    Raises:
+        UnreadableImage: if a file cannot be read.
+        UsageError: if the views differ in size.
+    """
+    if len(item.sources) == 2:
+        left, right = (read_picture(path) for path in item.sources)
+    else:
+        left, right = read_stereo(item.sources[0], item.layout)
+    if left.pixels.shape != right.pixels.shape:
+        a, b = (f"{view.pixels.shape[1]}x{view.pixels.shape[0]}" for view in (left, right))
+        raise UsageError(
+            f"{item.name}: left is {a}, right is {b}: the views of a pair have one size; crop or resize one"
+        )
+    if settings.swap:
+        left, right = right, left
+    right, notes = rectify(left, right) if settings.rectify else (right, [])
+    return Views(left, right, check_pair_or_unknown(left, right), notes)
+
+
+def upscale_views(
+    item: Item,
+    views: Views,
+    backend: Backend,
+    settings: Settings,
+    on_plan: Callable[[int], None],
+    on_tile: Callable[[], None],
+) -> tuple[tuple[Picture, Picture], Result]:
+    """Both views super-resolved, in the order of the item's targets, and what is to be said of that.
+
+    Raises:
+        StereosrError: if a target's format has no pictures of this size, or as ``upscale_pixels``.
+        OutOfMemory: if the pictures, or the smallest tile, do not fit.
+    """
+    height, width = (side * backend.spec.scale for side in views.size)
+    for target in item.targets:
+        check_fits_format(target, height, width, item.out_layout)
+    tiles = 0
+
+    def count() -> None:
+        nonlocal tiles
+        tiles += 1
+        on_tile()
+
+    started = time.perf_counter()
+    dtype = sample_type(views.left, settings)
+    held = held_memory(views.left, backend.spec.scale, dtype)
+    plan = plan_tiles(views.size, views.report, backend.spec, settings.tiles, held)
+    left, right = infer((views.left, views.right), backend, plan, dtype, lambda fitting: on_plan(fitting.count), count)
+    pictures = _like(views.left, left), _like(views.right, right)
+    if settings.swap and len(item.sources) == len(item.targets) == 2:
+        pictures = pictures[::-1]  # each output is named after its own input file
+    return pictures, Result(
+        item,
+        "done",
+        size=views.size,
+        tiles=tiles,
+        seconds=time.perf_counter() - started,
+        peak_memory=peak_memory(),
+        warnings=views.notes + views.report.problems,
+    )
+
+
+def encode_results(item: Item, pictures: tuple[Picture, Picture], quality: int | None) -> Iterator[tuple[Path, bytes]]:
+    """Each target and the bytes of its file; two files are encoded side by side. Raises as ``encode_stereo``."""
+    if len(item.targets) == 1:
+        yield item.targets[0], encode_stereo(*pictures, item.out_layout, quality, item.targets[0])
+        return
+
+    def encode(picture: Picture, target: Path) -> bytes:
+        return encode_picture(picture, SUFFIXES.get(target.suffix.lower(), ""), quality, target)
+
+    with ThreadPoolExecutor(2, "stereosr-encode") as encoders:
+        yield from zip(item.targets, encoders.map(encode, pictures, item.targets), strict=True)
+
+
+# --- what a frame of a video needs as well ---------------------------------------------------------------------------
+
+
+def infer(
+    views: tuple[Picture, Picture],
+    backend: Backend,
+    plan: TilePlan,
+    dtype: "np.dtype[Any]",
+    on_plan: Callable[[TilePlan], None],
+    on_tile: Callable[[], None],
+) -> tuple[Pixels, Pixels]:
+    """Both views super-resolved, as samples of ``dtype``.
+
+    Raises:
+        OutOfMemory: if the views and their results, or the smallest tile, do not fit.
+        StereosrError: as ``upscale_pixels``.
+    """
+    try:
+        pair = StereoPair(*(to_float(view.pixels) for view in views))
+        return upscale_pixels(pair, backend, plan, dtype, on_plan, on_tile)
+    except OutOfMemory:
+        raise
+    except MemoryError as error:
+        need = 2 * views[0].pixels.size * (4 + backend.spec.scale**2 * dtype.itemsize)
+        raise OutOfMemory(
+            f"both views and their results need {_gib(need)} beside the model: cut them into parts"
+        ) from error
+
+
+def sample_type(picture: Picture, settings: Settings) -> "np.dtype[Any]":
+    """Of the results: what was asked for, or as read."""
+    return picture.pixels.dtype if settings.depth is None else np.dtype(f"uint{settings.depth}")
+
+
+def held_memory(view: Picture, scale: int, dtype: "np.dtype[Any]") -> int:
+    """Bytes that a job holds beside the work on a tile: this pair and one like it, read ahead; the results of this
+    one; and either its views as float32 or, later, what encoding both results takes.
+
+    Encoding takes a copy in the order of the encoder, and the file's bytes, twice as they are put together: of
+    photographs as PNG that is less than the results once more each.
+    """
+    pair = 2 * view.pixels.size
+    results = pair * scale**2 * dtype.itemsize
+    return 2 * view.pixels.nbytes * 2 + results + max(4 * pair, 2 * results)
+
+
+def plan_tiles(
+    size: tuple[int, int], report: PairReport, spec: ModelSpec, settings: TileSettings, held: int
+) -> TilePlan:
+    """The tiles that the settings ask for, or that fit the memory beside the ``held`` bytes.
+
+    Of free memory the work on tiles takes half at most: other programs want some, and its estimate is one.
+
+    Raises:
+        OutOfMemory: if not even the smallest tile fits.
+    """
+    disparity = report.largest_disparity(size[1]) if settings.max_disparity is None else settings.max_disparity
+    if settings.tile is None:
+        free = psutil.virtual_memory().available
+        whole = free if settings.max_memory is None else settings.max_memory
+        if whole <= held:
+            raise OutOfMemory(
+                f"both views, their results and the next pair need {_gib(held)} beside the model, {_gib(whole)} may be "
+                "used: free memory, raise --max-memory, or cut the pictures into parts"
+            )
+        rest = min(whole - held, free // 2) if settings.max_memory is None else whole - held
+        # Beside what the model takes by its spec there are, as float32, the results of up to three tiles: the last one,
+        # until its overlap with the next is known; the present one; and the band that it becomes a part of.
+        model, joined = spec.memory[0] + spec.memory[1] * size[1], 3 * 2 * 3 * 4 * spec.scale**2
+        settings = replace(settings, max_memory=rest * model // (model + joined))
+    return make_plan(size, disparity, spec, settings)
+
+
+def _gib(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB"
+
+
+def _like(source: Picture, pixels: Pixels) -> Picture:
+    """A picture of these pixels with everything else of ``source``; alpha is enlarged by bicubic."""
+    alpha = None
+    if source.alpha is not None:
+        size = (pixels.shape[1], pixels.shape[0])
+        wide = cv2.resize(to_float(source.alpha), size, interpolation=cv2.INTER_CUBIC)
+        alpha = quantise(np.asarray(wide, dtype=np.float32), pixels.dtype)
+    return Picture(pixels, alpha, source.grey, source.metadata)
