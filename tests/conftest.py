@@ -1,14 +1,23 @@
 """What every test runs in: a cache folder and a temporary folder of their own, both gone when the tests end."""
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 # A shell starts what it puts in the background with interrupts ignored, and programs inherit that: the tests send some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# As the runtime does before it imports onnxruntime, for tests that import it themselves.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+# Hypothesis fails examples that take longer than 200 ms, which on a busy machine says nothing about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
