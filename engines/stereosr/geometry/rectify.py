@@ -126,7 +126,7 @@ def align(matches: Matches, height: int, width: int) -> Alignment:
         return Alignment(-float(np.median(matches.drop)) if len(matches) else 0.0)
     kept = _consensus(matches.left, matches.right, tolerance=max(1.0, width / 1000))
     rows = np.column_stack([np.ones(kept.sum()), matches.right[kept] - centre])
-    shift, turn, zoom = np.linalg.lstsq(rows, matches.left[kept, 1] - centre[1])[0]
+    shift, turn, zoom = np.linalg.lstsq(rows, matches.left[kept, 1] - centre[1], rcond=None)[0]
     return Alignment(float(shift), float(turn), float(zoom))
 
 
