@@ -47,7 +47,7 @@ def test_every_row_has_every_scene(path: Path) -> None:
         assert len({r["scene"] for r in records if r["kind"] == "scene" and r["row"] == row}) == run["scenes"], row
 
 
-@pytest.mark.parametrize("scale", [4, 2])
+@pytest.mark.parametrize("scale", [4, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_results_are_of_the_bundled_models(tmp_path: Path, scale: int) -> None:
     """The example's are repeated, as a project would do in its CI. After training: python benchmarks/results.py DATA"""
     kept = ROOT / f"benchmarks/results/example_x{scale}.jsonl"

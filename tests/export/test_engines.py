@@ -72,6 +72,7 @@ def test_an_engine_for_three_generations_of_cards(half, name: str, share: float,
     assert read_engine(tmp_path / "x.engine") == engine
 
 
+@pytest.mark.slow
 def test_the_command_builds_and_says_what_it_built(tmp_path: Path) -> None:
     """In fp32 and for any size, whose attention map alone takes 2 GB: what the guard falls back to has to build."""
     pytest.importorskip(RTX, reason="needs tensorrt_rtx: pip install stereosr[rtx]")

@@ -18,16 +18,16 @@ LARGER = ("nafssr-s", "nafssr-b", "nafssr-l")
 
 SAME_BUT_IN_TRAINING = ("passrnet-sr-loss", "passrnet-photometric", "passrnet-photometric-smoothness")
 
-EVERY = [pytest.param(model, scale, id=f"{name}-x{scale}") for name, model in zoo().items() for scale in model.scales]
-FAST = [
-    pytest.param(model, scale, id=f"{name}-x{scale}")
+EVERY = [
+    pytest.param(
+        model, scale, marks=pytest.mark.slow if name in ("nafssr-b", "nafssr-l") else [], id=f"{name}-x{scale}"
+    )
     for name, model in zoo().items()
     for scale in model.scales
-    if name not in ("nafssr-b", "nafssr-l")
 ]
 
-FAMILIES = {model.family: name for name, model in reversed(zoo().items())}.values()
-"""The first model of each."""
+EXPORTED_QUICKLY = ("lapsrn", "passrnet", "srcnn", "vdsr")
+"""drcn and drrn repeat vdsr's layers many times, and stereosr-net takes three times as long as the largest of these."""
 
 SHALLOW = replace(find("nafssr-t"), build=lambda scale: NAFSSR(scale, width=48, blocks=2, drop_path=0.0))
 """nafssr-t with 2 of its 16 blocks, which are all alike: an export takes a minute and more for the whole."""
@@ -35,7 +35,7 @@ SHALLOW = replace(find("nafssr-t"), build=lambda scale: NAFSSR(scale, width=48, 
 EXPORTED = [
     pytest.param(SHALLOW, id="nafssr-t, two blocks"),
     *(
-        pytest.param(model, marks=[] if name in FAMILIES and name != "nafssr-t" else pytest.mark.slow, id=name)
+        pytest.param(model, marks=[] if name in EXPORTED_QUICKLY else pytest.mark.slow, id=name)
         for name, model in zoo().items()
         if name not in (*LARGER, *SAME_BUT_IN_TRAINING)
     ),
@@ -51,7 +51,7 @@ def test_shapes(model: ZooModel, scale: int) -> None:
             assert sr.dtype == torch.float32
 
 
-@pytest.mark.parametrize(("model", "scale"), FAST)
+@pytest.mark.parametrize(("model", "scale"), EVERY)
 def test_pairs_of_a_batch_are_independent_and_runs_repeat(model: ZooModel, scale: int) -> None:
     network = with_golden_weights(model.create(scale))
     left, right = torch.rand(2, 2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
