@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,14 +135,23 @@ class TestMemory:
 
         def count(pair: StereoPair) -> StereoPair:
             most.append(sum(view() is not None for view in alive))
+            ahead.append(len(taken))
             return pair
 
+        def one_by_one() -> Iterator[Item]:
+            for n in range(6, 12):
+                taken.append(n)
+                yield pair_item(tmp_path / str(n), noise(n, 9), noise(n, 9, 1))
+
         most: list[int] = []
+        taken: list[int] = []
+        ahead: list[int] = []
         monkeypatch.setattr("stereosr.batch.pictures.read_picture", read)
-        items = [pair_item(tmp_path / str(n), noise(n, 9), noise(n, 9, 1)) for n in range(6, 12)]
-        assert [r.status for r in run(items, FakeBackend(count), Settings(model="fake"), None)] == ["done"] * 6
+        results = run(one_by_one(), FakeBackend(count), Settings(model="fake"), None)
+        assert [r.status for r in results] == ["done"] * 6
         assert len(most) == 6
         assert max(most) <= 4
+        assert ahead == [2, 3, 4, 5, 6, 6]
 
     def test_where_the_width_is_split_it_is_by_the_disparity_that_the_pair_shows(self, tmp_path):
         left, right = (read_picture(RENDER / f"hr{i}.png") for i in (0, 1))
