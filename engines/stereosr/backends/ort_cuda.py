@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stereosr.backends.base import BackendBase, BackendInfo, RunOptions, installed_version
 from stereosr.backends.nvidia import NO_DRIVER, driver
-from stereosr.backends.ort_session import CUDA, from_nchw, open_session, run_error, to_nchw
+from stereosr.backends.ort_session import CUDA, from_nchw, load_onnxruntime, open_session, run_error, to_nchw
 from stereosr.errors import install_hint
 from stereosr.models.spec import INPUTS, OUTPUTS, read_spec
 from stereosr.types import StereoPair
@@ -22,10 +22,9 @@ class OrtCuda(BackendBase):
     """A session on one GPU."""
 
     def __init__(self, path: Path, options: RunOptions) -> None:
-        import onnxruntime
-
-        with contextlib.redirect_stdout(sys.stderr):  # where it says what it did not find
-            onnxruntime.preload_dlls()  # of the wheels that onnxruntime-gpu[cuda,cudnn] brings
+        onnxruntime = load_onnxruntime()
+        with contextlib.redirect_stdout(sys.stderr):  # where it prints what it did not find
+            onnxruntime.preload_dlls()  # from the wheels that onnxruntime-gpu[cuda,cudnn] brings
         self.spec = read_spec(path)
         self._gpu = options.gpu
         self._session = open_session(path, options, CUDA, SETTINGS | {"device_id": options.gpu})
@@ -59,9 +58,7 @@ def _missing() -> str | None:
         )
     if driver() is None:
         return NO_DRIVER
-    import onnxruntime
-
-    if CUDA not in onnxruntime.get_available_providers():
+    if CUDA not in load_onnxruntime().get_available_providers():
         return f"the onnxruntime here has no CUDA: pip uninstall onnxruntime-gpu, then {install_hint('gpu')}"
     return None
 

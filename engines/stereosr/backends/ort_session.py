@@ -1,5 +1,6 @@
 """Running ONNX files in onnxruntime: what its backends share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
+def load_onnxruntime() -> Any:
+    """The library, told to send nothing anywhere: from 1.31 on it has telemetry, which begins with the import."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 def open_session(
     path: Path, options: RunOptions, provider: str, settings: dict[str, Any]
 ) -> "onnxruntime.InferenceSession":
@@ -27,21 +36,22 @@ def open_session(
         OutOfMemory: if it does not fit.
         BackendUnavailable: if it runs something else: onnxruntime starts on another provider without a word.
     """
-    import onnxruntime
-
-    how = onnxruntime.SessionOptions()
-    how.intra_op_num_threads = options.threads or default_threads()
-    how.log_severity_level = 3
+    ort = load_onnxruntime()
+    session_options = ort.SessionOptions()
+    session_options.intra_op_num_threads = options.threads or default_threads()
+    session_options.log_severity_level = 3
     # From a shape's second run on, all of its memory would be asked for in one piece beside that of the first run:
     # measured, 1.8 times the memory for no gain in time.
-    how.enable_mem_pattern = False
+    session_options.enable_mem_pattern = False
     try:
-        # Else onnxruntime's Python part goes on with another provider where this one fails, with words on stdout.
-        session = onnxruntime.InferenceSession(str(path), how, providers=[(provider, settings)], enable_fallback=0)
+        # Else onnxruntime's Python part goes on with another provider where this one fails, with a message on stdout.
+        session: onnxruntime.InferenceSession = ort.InferenceSession(
+            str(path), session_options, providers=[(provider, settings)], enable_fallback=0
+        )
     except Exception as error:  # onnxruntime's exceptions share no base class of their own
         if _of_memory(error):
             raise OutOfMemory(f"{path.name} does not fit into memory: close other programs") from error
-        raise UsageError(f"onnxruntime cannot load {path}: {first_line(error)}; export it again") from error
+        raise UsageError(f"onnxruntime cannot load {path}: {_first_line(error)}; export it again") from error
     running = session.get_providers()
     if running != [provider, *([CPU] if provider != CPU else [])]:
         raise BackendUnavailable(f"onnxruntime runs {', '.join(running)} instead of {provider}: see 'stereosr doctor'")
@@ -49,8 +59,9 @@ def open_session(
 
 
 def run_error(error: Exception) -> Exception:
-    """What onnxruntime means: a MemoryError if a smaller tile may do, else a StereosrError."""
-    return MemoryError(first_line(error)) if _of_memory(error) else StereosrError(f"onnxruntime: {first_line(error)}")
+    """What an exception of ``run`` means: a MemoryError if a smaller tile may fit, else a StereosrError."""
+    line = _first_line(error)
+    return MemoryError(line) if _of_memory(error) else StereosrError(f"onnxruntime: {line}")
 
 
 def _of_memory(error: Exception) -> bool:
@@ -58,7 +69,7 @@ def _of_memory(error: Exception) -> bool:
     return "alloc" in text or "out of memory" in text
 
 
-def first_line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from stereosr.atomic import write_bytes
+from stereosr.atomic import named, write_bytes
 from stereosr.errors import UsageError
 from stereosr.models.spec import ModelSpec
 
@@ -100,6 +100,7 @@ class EngineFile:
     plan: bytes
 
     def write(self, path: Path) -> None:
+        """Write it whole, making the folder. Raises StereosrError where that fails."""
         header = {
             "identity": asdict(self.identity),
             "spec": asdict(self.spec),
@@ -107,7 +108,8 @@ class EngineFile:
             "half_layers": self.half_layers,
         }
         body = json.dumps(header).encode() + b"\n" + self.plan
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with named(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 

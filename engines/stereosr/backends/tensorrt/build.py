@@ -14,7 +14,7 @@ from typing import Any
 
 from stereosr.backends.nvidia import Gpu
 from stereosr.backends.tensorrt.cache import cache_path, read_cache, write_cache
-from stereosr.errors import BackendUnavailable, StereosrError, UsageError
+from stereosr.errors import BackendUnavailable, StereosrError, UsageError, install_hint
 from stereosr.models.engine_file import EngineFile, Identity, Profile, Size
 from stereosr.models.spec import ModelSpec, read_spec
 
@@ -55,7 +55,7 @@ def cards(variant: str, targets: tuple[str, ...], gpu: Gpu | None) -> tuple[tupl
     trt = load(variant)
     if variant != RTX:
         if gpu is None or targets not in ((), (gpu.capability,)):
-            raise UsageError(f'{variant} builds for the GPU at hand alone; for others: pip install "stereosr[rtx]"')
+            raise UsageError(f"{variant} builds for the GPU at hand alone; for others: {install_hint('rtx')}")
         return (gpu.capability,), gpu.name
     if gpu and not targets:
         reason = why_unsupported(trt, variant, gpu)
@@ -128,7 +128,7 @@ def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _don
 def load(variant: str) -> Any:
     """The TensorRT module. Raises BackendUnavailable, with the pip command, where it is not installed."""
     if importlib.util.find_spec(variant) is None:
-        raise BackendUnavailable(f'{variant} is not installed: pip install "stereosr[{EXTRAS[variant]}]"')
+        raise BackendUnavailable(f"{variant} is not installed: {install_hint(EXTRAS[variant])}")
     try:
         return importlib.import_module(variant)
     except (ImportError, OSError) as error:
@@ -146,7 +146,7 @@ def why_unsupported(trt: Any, variant: str, gpu: Gpu) -> str | None:
     if variant != RTX or gpu.capability in rtx_targets(trt):
         return None
     served = ", ".join(rtx_targets(trt))
-    return f'{variant} serves {served}, {gpu.name} is {gpu.capability}: pip install "stereosr[tensorrt]"'
+    return f"{variant} serves {served}, {gpu.name} is {gpu.capability}: {install_hint('tensorrt')}"
 
 
 def _first_error(parser: Any) -> str:

@@ -40,7 +40,7 @@ class Device(Protocol):
     """
 
     def current(self) -> AbstractContextManager[None]:
-        """Makes the GPU the current one of the calling thread, which CUDA keeps for each thread apart."""
+        """Makes the GPU the current one of the calling thread: CUDA keeps one for each thread."""
         ...
 
     def allocate(self, size: int) -> int:
@@ -127,12 +127,8 @@ class CudaPython:
 
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
-        before = self._call("cudaGetDevice")
         self._call("cudaSetDevice", self._index)
-        try:
-            yield
-        finally:
-            self._call("cudaSetDevice", before)
+        yield  # and it stays: to set another GPU again would start a context of CUDA's on it, of some 100 MB
 
     def allocate(self, size: int) -> int:
         return int(self._call("cudaMalloc", size))

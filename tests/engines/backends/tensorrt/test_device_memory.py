@@ -1,9 +1,9 @@
 """PyCUDA and cuda-python behind one small protocol, against fakes of the few calls that are made."""
 
-import atexit
 import importlib
+import threading
 import types
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +20,8 @@ class Memory:
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.events = 0  # made and not yet destroyed
-        self.at_exit: list[Callable[[], None]] = []
+        self.streams = 0
+        self.current: dict[int, list[int]] = {}  # by thread, as CUDA keeps it: the GPU, or PyCUDA's stack of contexts
         self.blocks: dict[int, np.ndarray] = {}
 
     def take(self, size: int) -> int | None:
@@ -37,8 +38,8 @@ def copy(to: int, source: int, size: int) -> None:
     ctypes.memmove(to, source, size)
 
 
-def fake_cuda_python(memory: Memory) -> types.ModuleType:
-    module = types.ModuleType("cuda.bindings.runtime")
+def fake_cuda_python(memory: Memory) -> Any:
+    module: Any = types.ModuleType("cuda.bindings.runtime")
     module.cudaError_t = types.SimpleNamespace(cudaSuccess=0, cudaErrorMemoryAllocation=2)
     module.cudaMemcpyKind = types.SimpleNamespace(cudaMemcpyHostToDevice=1, cudaMemcpyDeviceToHost=2)
     module.cudaEventDisableTiming = 2
@@ -59,7 +60,17 @@ def fake_cuda_python(memory: Memory) -> types.ModuleType:
         copy(to, source, size)
         return (0,)
 
-    call("cudaSetDevice", lambda index: (0 if index == 0 else 101,))
+    def set_device(index):
+        if index not in (0, 1):
+            return (101,)
+        memory.current[threading.get_ident()] = [index]
+        return (0,)
+
+    def streams(change, *result):
+        memory.streams += change
+        return 0, *result
+
+    call("cudaSetDevice", set_device)
     call("cudaMalloc", allocated)
     call("cudaMallocHost", allocated)
     call("cudaFree", lambda pointer: (memory.blocks.pop(pointer) is None,))
@@ -70,7 +81,8 @@ def fake_cuda_python(memory: Memory) -> types.ModuleType:
         memory.events += change
         return (0, object()) if change > 0 else (0,)
 
-    call("cudaStreamCreateWithFlags", lambda _flags: (0, 7))
+    call("cudaStreamCreateWithFlags", lambda _flags: streams(1, 7))
+    call("cudaStreamDestroy", lambda _stream: streams(-1))
     call("cudaEventCreateWithFlags", lambda _flags: counted(1))
     call("cudaEventDestroy", lambda _event: counted(-1))
     call("cudaGraphInstantiate", lambda _graph, _flags: (0, "executable"))
@@ -88,8 +100,8 @@ def fake_cuda_python(memory: Memory) -> types.ModuleType:
     return module
 
 
-def fake_pycuda(memory: Memory) -> types.ModuleType:
-    module = types.ModuleType("pycuda.driver")
+def fake_pycuda(memory: Memory) -> Any:
+    module: Any = types.ModuleType("pycuda.driver")
 
     class Error(Exception):
         pass
@@ -106,6 +118,10 @@ def fake_pycuda(memory: Memory) -> types.ModuleType:
 
         def __init__(self, flags: int) -> None:
             assert flags == device_memory.NON_BLOCKING
+            memory.streams += 1
+
+        def __del__(self) -> None:
+            memory.streams -= 1
 
         def wait_for_event(self, _event: object) -> None:
             memory.calls.append("wait")
@@ -128,10 +144,12 @@ def fake_pycuda(memory: Memory) -> types.ModuleType:
         return Allocation(pointer)
 
     def device(index: int) -> types.SimpleNamespace:
-        if index:
+        if index > 1:
             raise Error("invalid device ordinal")
+        stack = memory.current.setdefault
         context = types.SimpleNamespace(
-            push=lambda: memory.calls.append("push"), pop=lambda: memory.calls.append("pop")
+            push=lambda: stack(threading.get_ident(), []).append(index),
+            pop=lambda: stack(threading.get_ident(), []).pop(),
         )
         return types.SimpleNamespace(retain_primary_context=lambda: context)
 
@@ -154,24 +172,25 @@ def memory() -> Memory:
 def device(request: pytest.FixtureRequest, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> Device:
     fakes = {"cuda.bindings.runtime": fake_cuda_python(memory), "pycuda.driver": fake_pycuda(memory)}
     monkeypatch.setattr(importlib, "import_module", lambda name: fakes[name])
-    monkeypatch.setattr(atexit, "register", memory.at_exit.append)
     return (CudaPython if request.param == "cuda-python" else PyCuda)(0)
 
 
 def test_data_goes_up_and_comes_down(device: Device, memory: Memory) -> None:
-    stream = device.stream()
+    stream, other = device.create_stream(), device.create_stream()
     up, down = device.pinned(64), device.pinned(64)
     pointer = device.allocate(64)
     up[:] = np.arange(64)
     device.upload(pointer, up, stream)
-    device.follow(device.stream(), stream)
+    device.wait_event(other, stream)
     device.download(down, pointer, stream)
-    device.reach(device.mark(stream))
+    device.synchronize(device.record_event(stream))
     np.testing.assert_array_equal(down, up)
     device.free(pointer)
     assert pointer not in memory.blocks
     device.unpin(up)
     device.unpin(down)
+    for each in {stream, other}:  # both are 7 here
+        device.destroy_stream(each)
     assert not memory.blocks
     assert not memory.events
 
@@ -192,14 +211,15 @@ def test_a_graph_puts_the_work_there_again(memory: Memory, monkeypatch: pytest.M
 
     captured = ["cudaStreamBeginCapture", "work", "cudaStreamEndCapture"]
     graph = device.capture(7, lambda: work(True))
-    assert memory.calls[1:] == [*captured, "cudaGraphInstantiate", "cudaGraphDestroy"]
+    assert memory.calls[-5:] == [*captured, "cudaGraphInstantiate", "cudaGraphDestroy"]
     assert graph is not None
     graph.launch()
     graph.destroy()
     assert memory.calls[-2:] == ["cudaGraphLaunch", "cudaGraphExecDestroy"]
     assert device.capture(7, lambda: work(False)) is None
     assert memory.calls[-3:] == captured
-    fake.cudaStreamEndCapture = lambda _stream: (901, None)  # cudaErrorStreamCaptureInvalidated
+    invalidated = (901, None)  # cudaErrorStreamCaptureInvalidated
+    monkeypatch.setattr(fake, "cudaStreamEndCapture", lambda _stream: invalidated)
     assert device.capture(7, lambda: work(True)) is None
 
 
@@ -214,35 +234,53 @@ def test_a_capture_ends_whatever_happens(memory: Memory, monkeypatch: pytest.Mon
     assert memory.calls[-1] == "cudaStreamEndCapture"
 
 
-def test_pycudas_context_leaves_its_stack_at_exit_and_its_errors_are_ours(
-    memory: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gpu_is_the_current_one_of_the_thread_that_calls(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA keeps one for each thread; PyCUDA a stack of contexts, which must be empty at the end."""
+    fakes = {"cuda.bindings.runtime": fake_cuda_python(memory), "pycuda.driver": fake_pycuda(memory)}
+    monkeypatch.setattr(importlib, "import_module", lambda name: fakes[name])
+    for kind in (CudaPython, PyCuda):
+        memory.current.clear()
+        device: Device = kind(1)
+        seen: list[int] = []
+
+        def use(device: Device = device, seen: list[int] = seen) -> None:
+            with device.current():
+                seen.append(memory.current[threading.get_ident()][-1])
+
+        other = threading.Thread(target=use)
+        other.start()
+        other.join()
+        use()
+        assert seen == [1, 1]
+    assert not any(memory.current.values())
+
+
+def test_pycudas_errors_are_ours(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = fake_pycuda(memory)
     monkeypatch.setattr(importlib, "import_module", lambda _name: fake)
-    monkeypatch.setattr(atexit, "register", memory.at_exit.append)
     device = PyCuda(0)
-    assert memory.calls == ["push"]
-    (leave,) = memory.at_exit
-    leave()
-    assert memory.calls == ["push", "pop"]
 
     def fails(*_: object) -> None:
         raise fake.Error("an illegal memory access was encountered")
 
-    fake.memcpy_htod_async = fails
+    monkeypatch.setattr(fake, "memcpy_htod_async", fails)
     with pytest.raises(StereosrError, match="PyCUDA failed: an illegal memory access"):
-        device.upload(1, device.pinned(4), device.stream())
+        device.upload(1, device.pinned(4), device.create_stream())
 
 
-def test_a_card_that_is_not_there_and_failing_calls_are_errors(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_not_there_and_failing_calls_are_errors(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes = {"cuda.bindings.runtime": fake_cuda_python(memory), "pycuda.driver": fake_pycuda(memory)}
     monkeypatch.setattr(importlib, "import_module", lambda name: fakes[name])
     for kind in (CudaPython, PyCuda):
         with pytest.raises(BackendUnavailable, match="GPU 3 cannot be used"):
             kind(3)
-    fakes["cuda.bindings.runtime"].cudaStreamCreateWithFlags = lambda _flags: (719, None)
+    monkeypatch.setattr(fakes["cuda.bindings.runtime"], "cudaStreamCreateWithFlags", lambda _flags: (719, None))
     with pytest.raises(StereosrError, match="cudaStreamCreateWithFlags failed: 719"):
-        CudaPython(0).stream()
+        CudaPython(0).create_stream()
+    monkeypatch.setattr(fakes["cuda.bindings.runtime"], "cudaEventSynchronize", lambda _event: (719,))
+    with pytest.raises(StereosrError, match="cudaEventSynchronize failed: 719"):
+        CudaPython(0).synchronize(CudaPython(0).record_event(7))
+    assert not memory.events
 
 
 def test_pycuda_comes_first_and_without_both_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,19 +305,21 @@ def test_cuda_python_takes_what_we_give_it(memory: Memory, monkeypatch: pytest.M
         if not name.startswith("__"):
             assert hasattr(real, name), name
     device = CudaPython.__new__(CudaPython)
-    device._cuda = real
+    device._cuda, device._index = real, 0
     data, event, graph = np.zeros(8, np.uint8), real.cudaEvent_t(), real.cudaGraphExec_t()
-    monkeypatch.setattr(CudaPython, "mark", lambda *_: event)
+    monkeypatch.setattr(CudaPython, "record_event", lambda *_: event)
     for call in (
         lambda: device.allocate(8),
         lambda: device.free(8),
         lambda: device.pinned(8),
         lambda: device.unpin(data),
-        lambda: device.stream(),
+        lambda: device.create_stream(),
+        lambda: device.destroy_stream(7),
+        lambda: device.current().__enter__(),
         lambda: device.upload(8, data, 7),
         lambda: device.download(data, 8, 7),
-        lambda: device.follow(7, 8),
-        lambda: device.reach(event),
+        lambda: device.wait_event(7, 8),
+        lambda: device.synchronize(event),
         lambda: device.capture(7, lambda: True),
         lambda: device_memory._CudaGraph(device, graph, 7).launch(),
         lambda: device_memory._CudaGraph(device, graph, 7).destroy(),
@@ -288,4 +328,4 @@ def test_cuda_python_takes_what_we_give_it(memory: Memory, monkeypatch: pytest.M
             call()
     monkeypatch.undo()
     with pytest.raises(StereosrError, match="cudaEventCreateWithFlags failed: cudaError"):
-        device.mark(7)
+        device.record_event(7)

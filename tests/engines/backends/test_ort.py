@@ -1,0 +1,16 @@
+"""onnxruntime as we run it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from shared_data import ROOT
+
+
+def test_onnxruntime_is_told_to_send_nothing_anywhere(tmp_path: Path) -> None:
+    """Its telemetry starts with the import, and then keeps a state in the temporary folder."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(tmp_path))
+    subprocess.run([sys.executable, ROOT / "tests/workers/run_onnxruntime.py"], env=environment, check=True)
+    assert list(tmp_path.iterdir()) == []
