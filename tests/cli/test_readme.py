@@ -17,8 +17,12 @@ SHORTER = {
     "export --fp16": "export -s 4 --size 45x135 --fp16",
     "--iterations 100000": "--iterations 2 --batch 1 --threads 1",
     r"^bench\b": "bench --rounds 1",
+    r"^(train|export) nafssr-t": r"\1 srcnn",  # NAFSSR-T takes over a minute to export
 }
 """What a test cannot wait for."""
+
+SLOW = r"^bench$|^bench KITTI2015 -s 4 -x"
+"""What ``tests/cli/test_bench.py`` covers on smaller pictures."""
 
 
 def commands() -> list[str]:
@@ -51,7 +55,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("line", commands())
+@pytest.mark.parametrize(
+    "line", [pytest.param(c, id=c, marks=pytest.mark.slow if re.search(SLOW, c) else []) for c in commands()]
+)
 def test_a_command_of_the_readme(place, line):
     for long, short in SHORTER.items():
         line = re.sub(long, short, line)

@@ -31,7 +31,7 @@ def score(sr: StereoPair, hr: list[np.ndarray]) -> float:
     return float(np.mean([psnr(quantise(a, np.uint8), b) for a, b in zip((sr.left, sr.right), hr, strict=True)]))
 
 
-@pytest.mark.parametrize(("scale", "step", "gain"), [(4, 2, 1.2), (2, 7, 1.2)])
+@pytest.mark.parametrize(("scale", "step", "gain"), [(4, 2, 1.2), pytest.param(2, 7, 1.2, marks=pytest.mark.slow)])
 def test_the_benchmark_gains_over_bicubic(scale, step, gain):
     """A part of KITTI 2015, never trained on; the whole of it is in the benchmark tables."""
     backend, gains = engine(scale), []
@@ -44,6 +44,7 @@ def test_the_benchmark_gains_over_bicubic(scale, step, gain):
     assert min(gains) > 0.3
 
 
+@pytest.mark.slow
 def test_the_second_view_helps():
     backend, gains = engine(4), []
     for scene in sorted((shared("bench/KITTI2015") / "hr").iterdir())[::5]:
@@ -54,6 +55,7 @@ def test_the_second_view_helps():
     assert np.mean(gains) > 0.05
 
 
+@pytest.mark.slow
 def test_the_self_ensemble_helps():
     backend, gains = engine(4), []
     for scene in sorted((shared("bench/KITTI2015") / "hr").iterdir())[::10]:
