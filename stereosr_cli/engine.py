@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stereosr.errors import BackendUnavailable, UsageError
+from stereosr.errors import BackendUnavailable, UsageError, install_hint
 
 if TYPE_CHECKING:
     from stereosr.backends.nvidia import Gpu
@@ -73,6 +73,6 @@ def variant(targets: tuple[str, ...]) -> str:
     found = [name for name in EXTRAS if importlib.util.find_spec(name)]
     if not found:
         raise BackendUnavailable(
-            'TensorRT is not installed: pip install "stereosr[rtx]" for RTX cards, "stereosr[tensorrt]" for others'
+            f"TensorRT is not installed: {install_hint('rtx')} for RTX cards, {install_hint('tensorrt')} for others"
         )
     return RTX if targets else found[0]

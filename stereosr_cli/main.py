@@ -1,9 +1,11 @@
 """The ``stereosr`` command: a group whose commands are the files of ``commands/``, and the exit codes."""
 
 import importlib
+import logging
 import os
 import pkgutil
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -29,20 +31,40 @@ class CommandFolder(click.Group):
 
 @click.group(cls=CommandFolder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="stereosr")
-def cli() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an internal error, and what is debugged.")
+def cli(verbose: bool) -> None:
     """Stereo super-resolution: both views larger and sharper, each helped by the other."""
+    _LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
+
+
+class _ToStderr(logging.Handler):
+    """What the runtime logs, a line each, as everything else that is meant for people."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        click.echo(prefix + self.format(record), err=True)
+
+
+_LOG = logging.getLogger("stereosr")
+
+
+def log_to_stderr(quiet: bool) -> None:
+    """Show what the runtime logs; nothing below an error where the user asked for quiet."""
+    for handler in _LOG.handlers:
+        handler.setLevel(logging.ERROR if quiet else logging.DEBUG)
 
 
 def main() -> None:
-    """Run the command line; streams that were closed before we began lead nowhere."""
+    """Run the CLI; standard streams closed by the parent are replaced by the null device."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-        code = _exit_code()
+        code = exit_code()
     sys.exit(code)
 
 
-def _exit_code() -> int:
+def exit_code() -> int:
     """The one place where an error becomes a message and an exit code."""
+    _LOG.handlers = [_ToStderr()]
     try:
         code = cli(prog_name="stereosr", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -60,4 +82,11 @@ def _exit_code() -> int:
         return 0
     except OSError as error:  # of a file that was named: a folder that may not be entered, a name too long
         click.echo(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""), err=True)
+        return StereosrError.exit_code
+    except Exception as error:
+        verbose = _LOG.isEnabledFor(logging.DEBUG)
+        hint = "" if verbose else "; run 'stereosr -v ...' for the traceback"
+        if verbose:
+            traceback.print_exc()
+        click.echo(f"internal error: {type(error).__name__}: {error}{hint}", err=True)
         return StereosrError.exit_code

@@ -20,8 +20,11 @@ class Size(click.ParamType[int]):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
         if not match:
-            self.fail(f"{value!r} is no amount of memory: write 800M or 4G", param, ctx)
-        return int(float(match[1]) * UNITS[match[2].upper()])
+            self.fail(f"invalid size {value!r}: write 800M or 4G", param, ctx)
+        size = int(float(match[1]) * UNITS[match[2].upper()])
+        if size < 1:
+            self.fail(f"invalid size {value!r}: nothing fits into that; write 800M or 4G", param, ctx)
+        return size
 
 
 class Tile(click.ParamType[tuple[int, int] | None]):
@@ -36,18 +39,18 @@ class Tile(click.ParamType[tuple[int, int] | None]):
             return None if value == "auto" else (0, 0)
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
         if not match or int(match[1]) < 1:
-            self.fail(f"{value!r} is no tile: write auto, none, N (rows of a band) or HxW, in LR pixels", param, ctx)
+            self.fail(f"{value!r} is not a tile: write auto, none, N (rows of a band) or HxW, in LR pixels", param, ctx)
         return int(match[1]), int(match[2] or 0)
 
 
 class Gpu(click.ParamType[int | None]):
-    """The number of a card; ``cpu`` gives None."""
+    """The number of a GPU; ``cpu`` gives None."""
 
     name = "N|cpu"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         if not re.fullmatch(r"\d+|cpu", str(value)):
-            self.fail(f"{value!r} is no card: write its number, as 'stereosr doctor' lists it, or cpu", param, ctx)
+            self.fail(f"{value!r} is not a GPU: write its number, as 'stereosr doctor' lists it, or cpu", param, ctx)
         return None if value == "cpu" else int(value)
 
 
@@ -67,7 +70,9 @@ backend = click.option(
 
 
 def scale(default: str = "4") -> Callable[[Command], Command]:
-    return click.option("-s", "--scale", type=int, help=f"How many times larger: 2 or 4.  [default: {default}]")
+    return click.option(
+        "-s", "--scale", type=click.IntRange(1), help=f"How many times larger: 2 or 4.  [default: {default}]"
+    )
 
 
 threads = click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.  [default: all cores]")
@@ -76,7 +81,7 @@ target = click.option(
     "target",
     multiple=True,
     metavar="SM",
-    help="Compute capability of the card, as sm89; may be given again.  [default: the GPU here]",
+    help="Compute capability of the GPU, as sm89; may be given again.  [default: the GPU here]",
 )
 engine_size = click.option(
     "--size", type=Tile(), metavar="HxW", help="A fixed tile in LR pixels.  [default: any size up to 540x960]"

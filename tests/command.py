@@ -1,9 +1,14 @@
-"""The command line, run as a process."""
+"""The command line, run as a process, or in this one where a process does not matter."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
+
+from stereosr_cli import main
 
 
 def stereosr(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -17,6 +22,16 @@ def stereosr(*arguments: object, cwd: Path | None = None, **environment: str) ->
         check=False,
         timeout=300,
     )
+
+
+def in_process(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """As ``stereosr``, in this process: starting one takes longer than most commands that are wrong usage."""
+    out, err = io.StringIO(), io.StringIO()
+    argv = ["stereosr", *map(str, arguments)]
+    here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
+    with here, patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main.exit_code()
+    return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
 def failed(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:

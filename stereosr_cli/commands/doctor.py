@@ -8,6 +8,8 @@ from importlib.metadata import requires, version
 
 import click
 
+from stereosr.errors import install_hint
+
 
 @click.command()
 def command() -> None:
@@ -56,5 +58,5 @@ def _extras() -> Iterator[str]:
         versions = {name: installed_version(name) for name in names}
         here = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
         lacking = ", ".join(name for name, found in versions.items() if not found)
-        hint = f'{lacking} not installed: pip install "stereosr[{extra}]"' if lacking else ""
+        hint = f"{lacking} not installed: {install_hint(extra)}" if lacking else ""
         yield f"{extra:14}{'; '.join(part for part in (here, hint) if part)}"

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", required=False, metavar="[PRESET|CONFIG.toml]")
-@click.option("--preset", help="The same as PRESET.")
 @click.option("-n", "--model", help="Name in the zoo, e.g. nafssr-t.")
 @options.scale("the preset's, or 4")
 @click.option("--data", help="Folder of pairs; see 'Training' in the README.")
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(0), help="Processes that prepare patches.")
 @click.option("--seed", type=int, help="Another one draws other patches.")
 @options.threads
-def command(config: str | None, preset: str | None, threads: int | None, **chosen: Any) -> None:
+def command(config: str | None, threads: int | None, **chosen: Any) -> None:
     """Train a model of the zoo.
 
     This needs stereosr[train]. A preset is a published recipe, such as nafssr-t-x4 or passrnet-x2; CONFIG.toml may set
@@ -44,8 +43,7 @@ def command(config: str | None, preset: str | None, threads: int | None, **chose
 
     if threads:
         torch.set_num_threads(threads)
-    source = config or preset
-    settings = read_settings(source) if source else {}
+    settings = read_settings(config) if config else {}
     best = train(complete(settings | {key: value for key, value in chosen.items() if value is not None}), _report)
     if rank() == 0:
         click.echo(f"best weights: {best}", err=True)

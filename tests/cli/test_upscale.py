@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from command import failed, stereosr
+from command import failed, in_process, stereosr
 from shared_data import ROOT, shared
 from stereosr.evaluation.degrade import imresize
 from stereosr.evaluation.metrics import psnr
@@ -213,12 +213,14 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         (["left.png", "right.png", "-n", "nafssr-xxl"], ["nafssr-xxl", "nafssr-t x4"]),
         (["left.png", "right.png", "-n", "left.png.onnx"], ["left.png.onnx does not exist"]),
         (["left.png", "right.png", "-n", "./right.png"], ["not an ONNX file of stereosr"]),
-        (["left.png", "right.png", "-t", "0"], ["no tile"]),
-        (["left.png", "right.png", "--max-memory", "lots"], ["no amount of memory"]),
+        (["left.png", "right.png", "-t", "0"], ["not a tile"]),
+        (["left.png", "right.png", "--max-memory", "lots"], ["invalid size"]),
+        (["left.png", "right.png", "--max-memory", "0"], ["invalid size"]),
+        (["left.png", "right.png", "-s", "0"], ["x>=1"]),
         (["."], ["-o OUT"]),
         (["-l", "."], ["-l and -r go together"]),
         (["left.png", "right.png", "-b", "abacus"], ["no backend named 'abacus'"]),
-        (["left.png", "right.png", "-g", "cpu", "-b", "ort-cuda"], ["-g cpu", "-b ort-cuda", "leave one out"]),
+        (["left.png", "right.png", "-g", "cpu", "-b", "ort-cuda"], ["ort-cuda needs a GPU", "leave one"]),
         (["left.png", "left.png"], ["left.png is given twice"]),
         (["left.png", "right.png", "left.png"], ["left.png", "LEFT RIGHT alone", "folder"]),
         (["left.png", "right.png", "-l", ".", "-r", "."], ["left.png and -l"]),
@@ -228,7 +230,7 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
     ],
 )
 def test_wrong_usage_names_the_fix(pair, arguments, parts):
-    failed(stereosr("upscale", *arguments, cwd=pair[0].parent), 2, *parts)
+    failed(in_process("upscale", *arguments, cwd=pair[0].parent), 2, *parts)
 
 
 def test_several_models_are_averaged(pair):
@@ -337,3 +339,40 @@ def test_the_second_view_helps(tmp_path):
         sr = cv2.imread(str(tmp_path / name / "left_x4.png"))
         scores.append(psnr(sr, hr[: sr.shape[0], : sr.shape[1]]))
     assert scores[0] > scores[1] + 0.02
+
+
+def test_quiet_says_nothing_not_even_a_warning(pair, folder, tmp_path):
+    loud = in_process("upscale", pair[0], shutil.copy(pair[0], tmp_path / "same.png"), "-o", tmp_path / "loud")
+    assert "warning: " in loud.stderr
+    quiet = in_process("upscale", pair[0], tmp_path / "same.png", "-o", tmp_path / "quiet", "--quiet")
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    assert "alone_L.png" not in in_process("upscale", folder, "-o", tmp_path / "out", "-s", 2, "--quiet").stderr
+
+
+def test_where_the_reader_of_json_goes_away_the_work_goes_on(folder, tmp_path):
+    command = [sys.executable, "-m", "stereosr_cli", "upscale", folder, "-o", tmp_path / "out", "-s", "2", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+        assert job.stdout is not None
+        assert json.loads(job.stdout.readline())["status"] == "done"
+        job.stdout.close()
+        assert job.stderr is not None
+        words = job.stderr.read()
+    assert job.returncode == 0, words
+    assert "Traceback" not in words
+    assert len(list((tmp_path / "out").rglob("*_x2.png"))) == 6
+
+
+def test_an_internal_error_is_one_line_and_a_traceback_where_it_is_asked_for(pair, monkeypatch):
+    monkeypatch.setattr("stereosr_cli.work.upscale.collect", lambda *_: 1 / 0)
+    short = in_process("upscale", *pair)
+    failed(short, 1, "internal error: ZeroDivisionError", "stereosr -v")
+    assert "Traceback" in in_process("-v", "upscale", *pair).stderr
+
+
+def test_no_command_line_help_loads_what_computes():
+    code = (
+        "import sys\nfrom stereosr_cli.main import cli\n"
+        "cli(['upscale', '--help'], standalone_mode=False)\n"
+        "assert not {'numpy', 'cv2', 'onnxruntime', 'PIL', 'rich'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,1 @@
+"""What the commands do, behind their options: modules with ordinary imports."""

@@ -1,0 +1,122 @@
+"""``stereosr export``, behind its options: weights or bundled engines become ONNX files, fp16 forms, engines."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from stereosr.atomic import check_writable, write_bytes
+from stereosr.backends.tensorrt.build import cards
+from stereosr.errors import UsageError
+from stereosr.models.engine_file import SUFFIX
+from stereosr.models.library import DEFAULT_MODEL, bundled, file_name, fp16_path
+from stereosr.models.spec import ModelSpec, read_spec
+from stereosr.system import cache_dir
+from stereosr_cli.engine import build_engine, this_gpu, variant
+from stereosr_cli.extras import need
+
+if TYPE_CHECKING:
+    from stereosr_export.zoo import ZooModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportOptions:
+    """The options of the command, by their names.
+
+    Attributes:
+        name: of the engine, None for the model's.
+        target: compute capabilities to build engines for.
+        size: of a fixed tile, None for any.
+    """
+
+    model: str | None
+    scale: int | None
+    weights: Path | None
+    channel_order: Literal["auto", "rgb", "bgr"]
+    name: str | None
+    trained_on: str
+    license: str
+    file_format: Literal["onnx", "tensorrt"]
+    target: tuple[str, ...]
+    size: tuple[int, int] | None
+    fp16: bool
+    out: Path | None
+    overwrite: bool
+
+
+def export(options: ExportOptions) -> None:
+    """Do what the options ask for, scale by scale."""
+    ready = {}
+    if options.weights is None and options.name is None:
+        ready = bundled(options.model or DEFAULT_MODEL, options.scale)
+    need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
+    if options.file_format == "tensorrt":
+        cards(variant(options.target), options.target, this_gpu())  # said before the minutes that the rest takes
+    model, sources = (None, ready) if ready else _weights(options)
+    name = options.name or (model.name if model else options.model or DEFAULT_MODEL)
+    for scale, (source, target) in _with_targets(sources, name, options).items():
+        if model is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(target, source.read_bytes())
+            spec, how = read_spec(source), "as bundled"
+        else:
+            spec, error = _export_weights(model, scale, source, name, target, options)
+            how = f"onnxruntime equals torch to {error:.1e}"
+        click.echo(f"{target}: {spec.title}, {spec.parameters:,} parameters; {how}", err=True)
+        _export_more(target, options)
+
+
+def _weights(options: ExportOptions) -> "tuple[ZooModel, dict[int, Path]]":
+    """The model, and a file of weights for each scale."""
+    from stereosr_export.checkpoints import load_weights, own_weights, trained_scales
+    from stereosr_export.zoo import find
+
+    if options.weights is None:
+        model = find(options.model or DEFAULT_MODEL)
+        scales = [options.scale] if options.scale else trained_scales(model) or model.scales
+        return model, {scale: own_weights(model, scale) for scale in scales}
+    asked = find(options.model) if options.model else None
+    model, scale, _ = load_weights(options.weights, options.channel_order, asked, options.scale)
+    return model, {scale: options.weights}
+
+
+def _with_targets(sources: dict[int, Path], name: str, options: ExportOptions) -> dict[int, tuple[Path, Path]]:
+    """Where each source goes. Raises UsageError where a file is in the way."""
+    if options.out and len(sources) > 1:
+        raise UsageError(f"-o names one file for x{' and x'.join(map(str, sources))}: pass -s too")
+    targets = {scale: options.out or cache_dir() / file_name(name, scale) for scale in sources}
+    for target in targets.values():
+        for file in (target, fp16_path(target))[: 1 + options.fp16]:
+            if file.exists() and not options.overwrite:
+                raise UsageError(f"{file} exists: pass --overwrite, or -o for another file")
+            check_writable(file.parent)
+    return {scale: (source, targets[scale]) for scale, source in sources.items()}
+
+
+def _export_weights(
+    model: "ZooModel", scale: int, source: Path, name: str, target: Path, options: ExportOptions
+) -> tuple[ModelSpec, float]:
+    """Write one ONNX file; gives what it says of itself, and how far it is from torch."""
+    from stereosr_export.checkpoints import load_network, provenance
+    from stereosr_export.to_onnx import export, spec_of
+
+    network = load_network(model, scale, source, options.channel_order)
+    said = {"trained_on": options.trained_on, "license": options.license}
+    if options.weights is None:
+        said = provenance(source) | {key: value for key, value in said.items() if value}
+    spec = replace(spec_of(model, network, scale, **said), name=name)
+    return spec, export(model, network, spec, target)
+
+
+def _export_more(onnx: Path, options: ExportOptions) -> None:
+    """The half-precision form and the engine, where they were asked for."""
+    if options.fp16:
+        from stereosr_export.precision import export_half
+
+        half = fp16_path(onnx)
+        click.echo(f"{half}: {export_half(onnx, half)}", err=True)
+        onnx = half
+    if options.file_format == "tensorrt":
+        engine = onnx.with_suffix(SUFFIX) if options.out else None
+        build_engine(onnx, options.target, options.size, None, engine, options.overwrite)

@@ -1,0 +1,202 @@
+"""``stereosr upscale``, behind its options: find the inputs, open the model, do the items, say what ran."""
+
+import hashlib
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from stereosr.backends.base import Backend
+from stereosr.batch.inputs import Inputs, Naming, collect, collect_lists
+from stereosr.batch.item import Item, Result, Settings
+from stereosr.batch.job import run
+from stereosr.batch.manifest import MANIFEST
+from stereosr.errors import SomeItemsFailed, UsageError
+from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
+from stereosr.inference.load import load
+from stereosr.inference.settings import TileSettings
+from stereosr.io.layouts import Layout
+from stereosr.models.library import DEFAULT_MODEL
+from stereosr_cli.progress import Progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpscaleOptions:
+    """The options of the command, by their names; None where one was not given and has no value of its own.
+
+    Attributes:
+        gpu: number of the GPU; None for ``cpu``.
+        tile: as in ``TileSettings``.
+        depth: bits a sample, None for those of the input.
+    """
+
+    paths: tuple[Path, ...]
+    scale: int | None
+    out: Path | None
+    model: tuple[str, ...]
+    left: str | None
+    right: str | None
+    layout: Layout | Literal["auto"]
+    out_layout: Layout | Literal["same"]
+    swap: bool
+    rectify: bool
+    tile: tuple[int, int] | None
+    overlap: int | None
+    max_memory: int | None
+    max_disparity: int | None
+    backend: str
+    gpu: int | None
+    precision: str
+    ensemble: bool
+    threads: int | None
+    file_format: str | None
+    quality: int | None
+    suffix: str | None
+    depth: int | None
+    overwrite: bool
+    resume: bool
+    fail_fast: bool
+    dry_run: bool
+    as_json: bool
+    quiet: bool
+
+
+def upscale(options: UpscaleOptions) -> int:
+    """Do what the options ask for; gives the exit code."""
+    opened = [
+        load(
+            name,
+            options.scale,
+            backend=options.backend,
+            precision=options.precision,
+            gpu=options.gpu,
+            threads=options.threads,
+        )
+        for name in options.model or (DEFAULT_MODEL,)
+    ]
+    backend: Backend = ModelEnsemble([b for b, _ in opened]) if len(opened) > 1 else opened[0][0]
+    with SelfEnsemble(backend) if options.ensemble else backend as backend:
+        inputs = _collect(options, backend.spec.scale)
+        if not options.quiet:
+            for line in inputs.left_out:
+                click.echo(line, err=True)
+        if options.dry_run:
+            for item in inputs.items:
+                click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
+            return 0
+        if not inputs.items:
+            raise UsageError("no stereo pair found: see 'How pairs are found' in the README, or use -l and -r")
+        _run(inputs, backend, _settings(options, [file for _, file in opened]), options)
+    return 0
+
+
+def _collect(options: UpscaleOptions, scale: int) -> Inputs:
+    naming = Naming(
+        out=options.out,
+        suffix=f"_x{scale}" if options.suffix is None else options.suffix,
+        format=f".{options.file_format}" if options.file_format else None,
+        layout=None if options.out_layout == "same" else options.out_layout,
+    )
+    if (options.left is None) != (options.right is None):
+        raise UsageError("-l and -r go together: give both")
+    if options.left is None or options.right is None:
+        return collect(options.paths, naming, None if options.layout == "auto" else options.layout)
+    if options.paths:
+        raise UsageError(f"{options.paths[0]} and -l contradict each other: give paths, or -l and -r")
+    return collect_lists(options.left, options.right, naming)
+
+
+def _settings(options: UpscaleOptions, files: list[Path]) -> Settings:
+    return Settings(
+        model=" ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files),
+        ensemble=options.ensemble,
+        swap=options.swap,
+        rectify=options.rectify,
+        overwrite=options.overwrite,
+        depth=options.depth,
+        quality=options.quality,
+        tiles=TileSettings(
+            tile=options.tile,
+            overlap=options.overlap,
+            max_memory=options.max_memory,
+            max_disparity=options.max_disparity,
+        ),
+    )
+
+
+def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleOptions) -> None:
+    items, failed = inputs.items, []
+    with Progress(len(items), shown=not options.quiet and not options.as_json) as progress:
+        for result in run(items, backend, settings, _manifest(options, items), progress.plan, progress.tile):
+            progress.item_done()
+            if options.as_json:
+                _print_line(json.dumps(_json_line(result, backend)))
+            if result.error is None:
+                if not options.quiet:
+                    _report(result, backend, options.as_json)
+                continue
+            failed.append(result)
+            if len(items) == 1 and not inputs.left_out:
+                raise result.error
+            click.echo(f"failed: {result.item.name}: {result.error}", err=True)
+            if options.fail_fast:
+                break
+    if failed:
+        names = ", ".join(result.item.name for result in failed)
+        raise SomeItemsFailed(f"{len(failed)} of {len(items)} pairs failed: {names}")
+
+
+def _manifest(options: UpscaleOptions, items: tuple[Item, ...]) -> Path | None:
+    """Where a job of folders, or one that is to be resumed, remembers what it did."""
+    if options.resume or options.left is not None or any(path.is_dir() for path in options.paths):
+        return (options.out or items[0].targets[0].parent) / MANIFEST
+    return None
+
+
+def _print_line(line: str) -> None:
+    """To stdout, at once. Where its reader went away (``| head -1``) the lines are lost and the work goes on."""
+    try:
+        click.echo(line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _report(result: Result, backend: Backend, as_json: bool) -> None:
+    """What ran, for people, on stderr; beside JSON nothing, as it has all of this."""
+    if as_json:
+        return
+    for warning in result.warnings:
+        click.echo(f"warning: {result.item.name}: {warning}", err=True)
+    targets = ", ".join(map(str, result.item.targets))
+    if result.status == "skipped":
+        click.echo(f"{targets}: done before", err=True)
+        return
+    tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
+    if result.frames:
+        tiles += f" · {result.frames} frames · {result.frames / result.seconds:.2f} frames/s"
+    what = f"{backend.spec.title} · {result.device} · {result.precision} · {tiles} · {result.seconds:.1f} s"
+    click.echo(f"{targets}: {what}", err=True)
+
+
+def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
+    return {
+        "name": result.item.name,
+        "status": result.status,
+        "error": str(result.error) if result.error else None,
+        "input": [str(p) for p in result.item.sources],
+        "output": [str(p) for p in result.item.targets],
+        "size": list(result.size),
+        "model": backend.spec.name,
+        "scale": backend.spec.scale,
+        "precision": result.precision,
+        "device": result.device,
+        "tiles": result.tiles,
+        "frames": result.frames,
+        "seconds": round(result.seconds, 3),
+        "peak_memory": result.peak_memory,
+        "warnings": result.warnings,
+    }
