@@ -3,20 +3,53 @@
 import contextlib
 import os
 import platform
+import re
 import shutil
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import psutil
-
-LIBRARIES = ("stereosr", "numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt")
 
 
 def default_threads() -> int:
     """The CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process may still take: what the machine has free, or less where a container's or a batch
+    system's limit (a Linux control group, version 1 or 2) leaves less.
+
+    Args:
+        root: below which ``/proc`` and ``/sys`` lie.
+    """
+    return max(0, min([psutil.virtual_memory().available, *_left_of_group_limits(root)]))
+
+
+def _left_of_group_limits(root: Path) -> Iterator[int]:
+    """What each limit leaves, in bytes: that of this process's group, and of the groups which that is in.
+
+    Cached file contents that the kernel drops when memory is short do not count as used.
+    """
+    groups = root / "proc/self/cgroup"
+    lines = groups.read_text(encoding="utf-8", errors="replace").splitlines() if groups.exists() else []
+    for _, controllers, name in (line.split(":", 2) for line in lines):
+        if not controllers:
+            mounted, files, cached = "sys/fs/cgroup", ("memory.max", "memory.current"), "inactive_file"
+        elif "memory" in controllers.split(","):
+            mounted, files = "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+            cached = "total_inactive_file"
+        else:
+            continue
+        group = PurePosixPath(name.lstrip("/"))
+        for folder in (root / mounted / part for part in (group, *group.parents)):
+            with contextlib.suppress(OSError, ValueError):  # a container sees its own group only; "max" is no limit
+                limit, used = (int((folder / file).read_text(encoding="ascii")) for file in files)
+                droppable = re.search(rf"^{cached} (\d+)$", (folder / "memory.stat").read_text("ascii"), re.MULTILINE)
+                yield limit - used + (int(droppable[1]) if droppable else 0)
 
 
 def machine() -> dict[str, Any]:
@@ -28,7 +61,7 @@ def machine() -> dict[str, Any]:
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "versions": {name: found for name in LIBRARIES if (found := _version(name))},
+        "versions": _versions(),
         "commit": _commit(),
     }
 
@@ -48,11 +81,16 @@ def _gpu() -> str | None:
     return ", ".join(names) or None
 
 
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
+def _versions() -> dict[str, str]:
+    """Of this package, and of all that it or one of its extras names and that is installed."""
+    names = ["stereosr"]
+    with contextlib.suppress(PackageNotFoundError):  # run from a checkout
+        names += sorted({re.split(r"[^\w.-]", wanted, maxsplit=1)[0] for wanted in requires("stereosr") or []})
+    found = {}
+    for name in names:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _commit() -> str | None:
@@ -74,11 +112,11 @@ def _commit() -> str | None:
 
 
 def cache_dir() -> Path:
-    """Where exported and built engines are kept: ``STEREOSR_HOME``, or the user's cache folder."""
+    """Where exported and built engines are kept: ``STEREOSR_HOME``, or the system's folder for a user's caches."""
+    from platformdirs import user_cache_path
+
     chosen = os.environ.get("STEREOSR_HOME")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stereosr"
+    return Path(chosen) if chosen else user_cache_path("stereosr", appauthor=False)
 
 
 def peak_memory() -> int:

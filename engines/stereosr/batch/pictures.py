@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import psutil
 
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
@@ -23,7 +22,7 @@ from stereosr.io.encode import encode_picture
 from stereosr.io.images import SUFFIXES, Picture, read_picture
 from stereosr.io.layouts import check_fits_format, encode_stereo, read_stereo
 from stereosr.models.spec import ModelSpec
-from stereosr.system import peak_memory
+from stereosr.system import available_memory, peak_memory
 from stereosr.types import Pixels, StereoPair, quantise, to_float
 
 
@@ -179,7 +178,7 @@ def plan_tiles(
     """
     disparity = report.largest_disparity(size[1]) if settings.max_disparity is None else settings.max_disparity
     if settings.tile is None:
-        free = psutil.virtual_memory().available
+        free = available_memory()
         whole = free if settings.max_memory is None else settings.max_memory
         if whole <= held:
             raise OutOfMemory(

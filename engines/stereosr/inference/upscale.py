@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import psutil
 
 from stereosr.backends.base import Backend, infer_each
 from stereosr.errors import OutOfMemory, StereosrError
@@ -19,6 +18,7 @@ from stereosr.inference.tiling import (
     plan_for_memory,
 )
 from stereosr.models.spec import ModelSpec
+from stereosr.system import available_memory
 from stereosr.types import Image, Pixels, StereoPair, Window, quantise
 
 
@@ -130,7 +130,7 @@ def make_plan(size: tuple[int, int], disparity: int, spec: ModelSpec, settings: 
         rows, columns = (wanted or side for wanted, side in zip(settings.tile, size, strict=True))
         tile = clamp_to_max_tile(spec, rows, columns)
         return TilePlan.of(height, width, tile, (down, overlap_columns(spec, disparity)))
-    budget = settings.max_memory or psutil.virtual_memory().available // 2
+    budget = settings.max_memory or available_memory() // 2
     return plan_for_memory(height, width, spec, budget, disparity, settings.overlap)
 
 
@@ -142,7 +142,7 @@ def upscale_pixels(
     on_plan: Callable[[TilePlan], None] = lambda _plan: None,
     on_tile: Callable[[], None] = lambda: None,
 ) -> tuple[Pixels, Pixels]:
-    """Both views super-resolved, as pixels of ``dtype``. Raises as ``upscale_bands``."""
+    """Both views super-resolved, as pixels of ``dtype``. Raises as ``iter_bands``."""
     scale = backend.spec.scale
     shape = (pair.height * scale, pair.width * scale, 3)
     left, right = np.empty(shape, dtype), np.empty(shape, dtype)

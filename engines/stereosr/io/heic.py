@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from stereosr.errors import UsageError
+from stereosr.errors import UsageError, install_hint
 from stereosr.io.images import Metadata, Picture, UnreadableImage, check_pixel_limit
 from stereosr.types import Pixels
 
@@ -19,7 +19,7 @@ def heic_views(data: bytes, path: Path) -> list[Any]:
     try:
         import pillow_heif
     except ImportError:
-        raise UsageError(f'{path}: to read HEIC, pip install "stereosr[heic]"') from None
+        raise UsageError(f"{path}: to read HEIC, {install_hint('heic')}") from None
     try:
         file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
         pairs = [group["images"] for group in file.info.get("entity_groups", ()) if group["type"] == "ster"]

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from stereosr.errors import StereosrError, UsageError
+from stereosr.errors import StereosrError, UsageError, install_hint
 from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout, detect_halves, join_views, split_halves
 from stereosr.types import Pixels
@@ -180,7 +180,7 @@ def _errors(what: str) -> Iterator[None]:
     try:
         import av
     except ImportError:
-        raise UsageError('videos need PyAV: pip install "stereosr[video]"') from None
+        raise UsageError(f"videos need PyAV: {install_hint('video')}") from None
     try:
         yield
     except StereosrError:

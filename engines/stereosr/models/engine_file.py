@@ -1,8 +1,8 @@
-"""The engine file: what an engine is of, in text that needs no TensorRT to read, and TensorRT's plan.
+"""The engine file: a network compiled for one kind of GPU, with what it was compiled from in readable text.
 
 Four parts: the line ``stereosr engine 1``; the sha256, in hex, of all that follows; one line of JSON with the identity,
-the ModelSpec and the builder's report; the plan. So ``head -3`` shows what a file is, and one flipped byte is found
-before TensorRT, which may abort the process over it, sees any.
+the ModelSpec and the builder's report; the plan, in the bytes of the library that compiled it. So ``head -3`` shows
+what a file is, and one flipped byte is found before that library, which may abort the process over it, sees any.
 """
 
 import hashlib
@@ -47,11 +47,11 @@ class Identity:
     Attributes:
         onnx: sha256 of the ONNX file that it was built from.
         profile: the sizes it takes.
-        variant: ``tensorrt`` or ``tensorrt_rtx``, the module.
-        version: of that module.
+        variant: the library that built it, by the name of its module.
+        version: of that library.
         targets: compute capabilities, ``sm89``.
-        gpu: name of the card that it was tuned on; empty for one that runs on every card of its targets.
-        workspace: MiB that a layer may use; 0 for what TensorRT allows itself, which an attention map needs.
+        gpu: name of the GPU that it was tuned on; empty for one that runs on every GPU of its targets.
+        workspace: MiB that a layer may use; 0 for no limit, which an attention map needs.
     """
 
     onnx: str
@@ -91,7 +91,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class EngineFile:
-    """``layers`` and ``half_layers``: how many there are in the plan, and how many of them give half precision."""
+    """An engine and what it is.
+
+    Attributes:
+        layers: how many there are in the plan.
+        half_layers: how many of them compute in fp16.
+        plan: what the library that built it runs.
+    """
 
     identity: Identity
     spec: ModelSpec
@@ -129,9 +135,15 @@ def read_engine(path: Path) -> EngineFile:
     if checksum != hashlib.sha256(body).hexdigest().encode():
         raise UsageError(f"{path} is damaged (its checksum is wrong); make it again with 'stereosr build'")
     text, _, plan = body.partition(b"\n")
-    header = json.loads(text)
-    spec = ModelSpec.from_json(json.dumps(header["spec"]))
-    return EngineFile(_identity(header["identity"]), spec, header["layers"], header["half_layers"], plan)
+    try:
+        header = json.loads(text)
+        spec = ModelSpec.from_json(json.dumps(header["spec"]))
+        layers, half_layers = _whole(header["layers"]), _whole(header["half_layers"])
+        return EngineFile(_identity(header["identity"]), spec, layers, half_layers, plan)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{path} was made by another version of stereosr ({error}); make it again with 'stereosr build'"
+        ) from error
 
 
 def cached_engine(path: Path, wanted: Identity) -> EngineFile | str:
@@ -152,5 +164,21 @@ def why_unusable(path: Path, wanted: Identity) -> str | None:
 
 
 def _identity(values: dict[str, Any]) -> Identity:
-    profile = Profile(*(tuple(size) for size in values["profile"].values()))
-    return Identity(**values | {"profile": profile, "targets": tuple(values["targets"])})
+    """Raises ValueError, KeyError, TypeError or AttributeError for what is none."""
+    sizes = {name: (_whole(rows), _whole(columns)) for name, (rows, columns) in values["profile"].items()}
+    targets = tuple(map(_text, values["targets"]))
+    texts = {name: _text(values[name]) for name in ("onnx", "variant", "version", "gpu")}
+    workspace = _whole(values["workspace"])
+    return Identity(**values | texts | {"profile": Profile(**sizes), "targets": targets, "workspace": workspace})
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{value!r:.60} is no whole number from 0 on")
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is no text")
+    return value

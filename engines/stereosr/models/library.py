@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from stereosr.errors import UsageError
@@ -19,27 +20,49 @@ def file_name(model: str, scale: int) -> str:
     return f"{model}_x{scale}.onnx"
 
 
-def fp16_path(single: Path) -> Path:
+def fp16_path(fp32: Path) -> Path:
     """Where the fp16 form of an fp32 file lies: beside it."""
-    return single.with_stem(f"{single.stem}_fp16")
+    return fp32.with_stem(f"{fp32.stem}_fp16")
 
 
 def available_models() -> dict[Path, ModelSpec]:
     """Every model file with what it says about itself: those of the user's cache, then those of the wheel."""
-    paths = [*sorted(cache_dir().glob("*.onnx")), *sorted(BUNDLED.glob("*.onnx"))]
-    return {path: read_spec(path) for path in paths}
+    return {path: spec for path, spec in _model_files().items() if isinstance(spec, ModelSpec)}
+
+
+def unreadable_models() -> dict[Path, str]:
+    """The ``.onnx`` files of the user's cache that are no models of stereosr, with the reason; nothing uses them."""
+    return {path: why for path, why in _model_files().items() if isinstance(why, str)}
+
+
+def _model_files() -> dict[Path, ModelSpec | str]:
+    found: dict[Path, ModelSpec | str] = {}
+    for path in (*_files(cache_dir(), ".onnx"), *_files(BUNDLED, ".onnx")):
+        try:
+            found[path] = read_spec(path)
+        except UsageError as error:
+            found[path] = str(error)
+    return found
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    """Sorted; none where the folder is not there or cannot be read."""
+    try:
+        return sorted(folder.glob(f"*{suffix}"))
+    except OSError:
+        return []
 
 
 def bundled(model: str, scale: int | None = None) -> dict[int, Path]:
     """The fp32 files of a model that are in the wheel, by scale; of one scale, if it is given."""
-    specs = {path: read_spec(path) for path in sorted(BUNDLED.glob("*.onnx"))}
+    specs = {path: read_spec(path) for path in _files(BUNDLED, ".onnx")}
     return {spec.scale: path for path, spec in specs.items() if spec.name == model and scale in (None, spec.scale)}
 
 
 def engines() -> dict[Path, EngineFile | str]:
-    """Every TensorRT engine of the user's cache; in place of one that cannot be used, why."""
+    """Every compiled engine of the user's cache; in place of one that cannot be used, why."""
     found: dict[Path, EngineFile | str] = {}
-    for path in sorted(cache_dir().glob(f"*{SUFFIX}")):
+    for path in _files(cache_dir(), SUFFIX):
         try:
             found[path] = read_engine(path)
         except UsageError as error:
@@ -48,11 +71,15 @@ def engines() -> dict[Path, EngineFile | str]:
 
 
 def fp32_source_of(path: Path, spec: ModelSpec) -> Path | None:
-    """The fp32 file that an fp16 one, or an engine of it, was made from: beside it, in the cache or in the wheel."""
+    """The fp32 file that an fp16 one, or an engine of it, was made from, known by its content.
+
+    Looked for beside ``path``, in the cache and in the wheel. None where it is nowhere.
+    """
     for folder in dict.fromkeys((path.parent, cache_dir(), BUNDLED)):
-        for candidate in sorted(folder.glob("*.onnx")):
-            if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.fp32_sha256:
-                return candidate
+        for candidate in _files(folder, ".onnx"):
+            with suppress(OSError):  # a folder of that name, a link that leads nowhere
+                if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.fp32_sha256:
+                    return candidate
     return None
 
 
@@ -64,16 +91,18 @@ def spec_of_file(path: Path) -> ModelSpec:
 def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = ("fp32",)) -> Path:
     """The file of a model given by name (with its scale, 4 if None) or by path; of the first precision there is.
 
+    A path is what has a suffix or a separator: ``./model`` and ``model.onnx`` are paths, ``model`` is a name.
+
     Raises:
         UsageError: if there is none; the message lists what there is, or says what a given file has.
     """
     path = Path(name)
-    if path.suffix in (".onnx", SUFFIX) or os.sep in name or path.is_file():
+    if path.suffix or "/" in name or os.sep in name:  # a name has neither: a file called like a model is not in its way
         spec = spec_of_file(path)
         if scale not in (None, spec.scale):
             raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")
         return path
-    wanted = scale or 4
+    wanted = 4 if scale is None else scale
     have = available_models()
     for precision in precisions:
         for path, spec in have.items():
@@ -82,10 +111,10 @@ def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = 
     scales = sorted({s.scale for s in have.values() if s.name == name and s.precision in precisions})
     if scales:
         some = " and ".join(f"x{s}" for s in scales)
-        raise UsageError(f"no x{wanted} engine of {name}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
+        raise UsageError(f"no {name} x{wanted}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
     names = ", ".join(sorted({f"{s.title} {s.precision}" for s in have.values()})) or "none"
-    half = " --fp16" if precisions == ("fp16",) else ""
+    fp16 = " --fp16" if precisions == ("fp16",) else ""
     raise UsageError(
-        f"no {' or '.join(precisions)} engine of {name} x{wanted} here (there are: {names}): pass a file, or run "
-        f"'stereosr export{half}'"
+        f"no {name} x{wanted} in {' or '.join(precisions)} here (there are: {names}): pass a file, or run "
+        f"'stereosr export{fp16}'"
     )

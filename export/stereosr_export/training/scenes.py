@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stereosr.errors import UsageError
+from stereosr.errors import StereosrError, UsageError
 from stereosr.evaluation.degrade import modcrop
-from stereosr.io.images import SUFFIXES
+from stereosr.io.images import SUFFIXES, read_picture
 from stereosr.io.pairs import scan_folder
 
 UInt8 = NDArray[np.uint8]
@@ -179,10 +179,11 @@ def _halve(picture: UInt8) -> UInt8:
 
 
 def _read(path: Path) -> UInt8:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UsageError(f"{path} is not an image that can be read")
-    return np.asarray(image[..., ::-1], dtype=np.uint8)
+    try:
+        pixels = read_picture(path).pixels
+    except StereosrError as error:
+        raise UsageError(str(error)) from error
+    return np.asarray(pixels if pixels.dtype == np.uint8 else (pixels.astype(np.uint32) + 128) // 257, dtype=np.uint8)
 
 
 def _size(picture: UInt8) -> str:

@@ -170,7 +170,7 @@ class TestRoundTrip:
 
     def test_jpeg_colour_is_not_subsampled(self) -> None:
         file = Pil.open(io.BytesIO(encode_picture(Picture(photo()), "JPEG", 60, Path("a"))))
-        assert {layer[1:3] for layer in file.layer} == {(1, 1)}
+        assert {layer[1:3] for layer in file.layer} == {(1, 1)}  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("kind", ["JPEG", "BMP"])
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

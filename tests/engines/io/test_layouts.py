@@ -193,15 +193,15 @@ class TestMpo:
         left, right = scene()
         write_stereo(tmp_path / "a.mpo", left, right, "mpo", quality=98)
         with Pil.open(tmp_path / "a.mpo") as file:
-            assert (file.format, file.n_frames) == ("MPO", 2)
-            entries = file.mpinfo[0xB002]
+            assert (file.format, file.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
+            entries = file.mpinfo[0xB002]  # type: ignore[attr-defined]
             assert all(e["Attribute"]["MPType"] == "Multi-Frame Image: (Disparity)" for e in entries)
             assert [e["Attribute"]["RepresentativeImageFlag"] for e in entries] == [True, False]
             assert sum(e["Size"] for e in entries) == (tmp_path / "a.mpo").stat().st_size
             for frame, view in enumerate((left, right)):
                 file.seek(frame)
                 assert close(Picture(np.asarray(file.convert("RGB"))), view)
-            assert file.offset == entries[0]["Size"]
+            assert file.offset == entries[0]["Size"]  # type: ignore[attr-defined]
 
     def test_others_see_the_left_view(self, tmp_path: Path) -> None:
         left, right = scene()
@@ -303,7 +303,7 @@ class TestJps:
         left = replace(left, metadata=Metadata(exif=camera("Left")))
         write_stereo(tmp_path / "a.jps", left, right, "jps", quality=98)
         with Pil.open(tmp_path / "a.jps") as file:
-            assert ("APP3", jps_header(0)) in file.applist
+            assert ("APP3", jps_header(0)) in file.applist  # type: ignore[attr-defined]
         assert close(read_picture(tmp_path / "a.jps"), Picture(np.hstack([right.pixels, left.pixels])))
         assert read_stereo(tmp_path / "a.jps")[0].metadata.exif == camera("Left")
 
