@@ -6,6 +6,7 @@ import os
 import pkgutil
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 import click
@@ -65,6 +66,7 @@ def main() -> None:
 def exit_code() -> int:
     """The one place where an error becomes a message and an exit code."""
     _LOG.handlers = [_ToStderr()]
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd tags in files: nothing that a user can act on
     try:
         code = cli(prog_name="stereosr", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -2,11 +2,16 @@
 
 import hashlib
 import os
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stereosr.errors import StereosrError, UsageError, reason
+
+_ABANDONED = 24 * 3600
+"""Seconds after which a temporary file is what a killed process left."""
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -31,14 +36,16 @@ def check_writable(folder: Path) -> None:
 def write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:
     """Write files by way of temporary ones beside them; none appears before all are there.
 
-    A file has one temporary name, so that what a killed process left goes when the file is written at last.
+    Temporary names are unique, so that of two processes writing one file the last one wins, whole. What a killed
+    process left is removed when the file is written again a day later.
     """
     parts: dict[Path, Path] = {}
     try:
         for path, data in files:
             name = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:16]
             with named(path):
-                parts[path] = path.with_name(f".{name}.part")
+                _remove_old(path.parent.glob(f".{name}.*.part"))
+                parts[path] = path.with_name(f".{name}.{secrets.token_hex(8)}.part")
                 parts[path].write_bytes(data)
         for path, part in parts.items():
             with named(path):
@@ -46,6 +53,14 @@ def write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:
     finally:
         for part in parts.values():
             with suppress(OSError, ValueError):
+                part.unlink()
+
+
+def _remove_old(parts: Iterable[Path]) -> None:
+    """Those that no process can still be writing."""
+    for part in parts:
+        with suppress(OSError):
+            if part.stat().st_mtime < time.time() - _ABANDONED:
                 part.unlink()
 
 

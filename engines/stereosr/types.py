@@ -16,13 +16,19 @@ class StereoPair:
     """A rectified pair: two views of one size, H x W x 3 float32 RGB in [0, 1] (super-resolved ones may overshoot).
 
     Raises:
-        UsageError: if the views differ in size.
+        UsageError: if a view has another shape or type, or the views differ in size.
     """
 
     left: Image
     right: Image
 
     def __post_init__(self) -> None:
+        for name, view in (("left", self.left), ("right", self.right)):
+            if view.dtype != np.float32 or view.ndim != 3 or view.shape[2] != 3:
+                raise UsageError(
+                    f"{name} is {view.dtype} of shape {view.shape}, and a view is float32, H x W x 3, in [0, 1]: "
+                    "see stereosr.types.to_float, or use stereosr.load_model, which takes other types"
+                )
         if self.left.shape != self.right.shape:
             left, right = (f"{v.shape[1]}x{v.shape[0]}" for v in (self.left, self.right))
             raise UsageError(

@@ -425,6 +425,8 @@ def test_the_model_card_makes_the_bundled_weights_by_presets_that_are_there():
         ("nafssr-t", 4, 10_000, 10, 0.3),
         ("nafssr-t", 2, 7_000, 11, 0.0),
         ("nafssr-t", 2, 1_500, 42, 0.3),
+        ("nafssr-t", 4, 1_600, 77, 0.0),
+        ("nafssr-t", 2, 1_600, 77, 0.0),
     ]
 
 

@@ -15,7 +15,7 @@ from PIL import PngImagePlugin, TiffImagePlugin
 
 from stereosr.atomic import write_all
 from stereosr.errors import StereosrError, reason
-from stereosr.io.images import SUFFIXES, Metadata, Picture, carried_tags, quiet_pillow
+from stereosr.io.images import SUFFIXES, Metadata, Picture, carried_tags
 from stereosr.types import Pixels, quantise, to_float
 
 _MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
@@ -164,9 +164,8 @@ def _directory(header: bytes, exif: bytes | None) -> TiffImagePlugin.ImageFileDi
     """A TIFF directory with what an EXIF block says, empty where that is broken."""
     try:
         ifd, block = TiffImagePlugin.ImageFileDirectory_v2(header), Pil.Exif()
-        with quiet_pillow():
-            block.load(exif or b"")
-            ifd.update(carried_tags(block))
+        block.load(exif or b"")
+        ifd.update(carried_tags(block))
         ifd.tobytes(len(header))
     except Exception:  # as in _exif
         return TiffImagePlugin.ImageFileDirectory_v2(header)

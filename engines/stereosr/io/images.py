@@ -2,10 +2,8 @@
 
 import io
 import re
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin
 from PIL import Image as Pil
 
 from stereosr.errors import StereosrError, reason
@@ -94,10 +92,9 @@ def decode_picture(data: bytes, path: Path) -> Picture:
     file = open_image(data, path)
     try:
         wide = _is_wide(file)
-        with quiet_pillow():
-            file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
-            orientation, exif = _exif(file)
-            metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
+        file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
+        orientation, exif = _exif(file)
+        metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
         picture = _sixteen_bit(file, data) if wide else _eight_bit(file, metadata.icc)
     except Exception as error:  # what a broken file makes a decoder raise is anybody's guess
         raise UnreadableImage(f"cannot read {path}: {reason(error)}") from error
@@ -112,16 +109,28 @@ def decode_picture(data: bytes, path: Path) -> Picture:
 def open_image(data: bytes, path: Path) -> Pil.Image:
     """The picture in ``data`` as Pillow sees it, its pixels not decoded yet. Raises as ``read_picture``."""
     try:
-        with quiet_pillow():
-            file = Pil.open(io.BytesIO(data), formats=sorted(set(SUFFIXES.values())))
-            if isinstance(file, TiffImagePlugin.TiffImageFile):
-                carried_tags(file.getexif())  # here, where its warnings are silenced: load() does it again
-    except UnidentifiedImageError as error:
-        raise UnreadableImage(f"cannot read {path}: it is no picture of a kind that is read here") from error
+        file = _opened(data)
     except Exception as error:
         raise UnreadableImage(f"cannot read {path}: {reason(error)}") from error
+    if file is None:
+        raise UnreadableImage(f"cannot read {path}: it is no picture of a kind that is read here")
     check_pixel_limit(file.width, file.height, _is_wide(file), path)
     return file
+
+
+def _opened(data: bytes) -> Pil.Image | None:
+    """By the first of Pillow's plugins that knows the format, None if none does.
+
+    ``Image.open`` would do the same, and refuse large pictures by a limit that is the whole process's to set; ours is
+    ``check_pixel_limit``.
+    """
+    Pil.init()
+    for kind in sorted(set(SUFFIXES.values())):
+        factory, accepts = Pil.OPEN[kind]
+        if accepts is None or accepts(data[:16]) is True:
+            with suppress(SyntaxError, IndexError, TypeError, struct.error):  # Pillow's words for another format
+                return factory(io.BytesIO(data), "")
+    return None
 
 
 def check_pixel_limit(width: int, height: int, wide: bool, path: Path) -> None:
@@ -132,21 +141,6 @@ def check_pixel_limit(width: int, height: int, wide: bool, path: Path) -> None:
             f"cannot read {path}: {width}x{height} is more than the {limit / 1e6:.0f} megapixels that are read; cut it "
             "into parts"
         )
-
-
-_PILLOW = threading.Lock()
-
-
-@contextmanager
-def quiet_pillow() -> Iterator[None]:
-    """Where Pillow reads, pixels too: its warnings and its limit on pixels are global, hence the lock."""
-    with _PILLOW, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        limit, Pil.MAX_IMAGE_PIXELS = Pil.MAX_IMAGE_PIXELS, None
-        try:
-            yield
-        finally:
-            Pil.MAX_IMAGE_PIXELS = limit
 
 
 def _is_wide(file: Pil.Image) -> bool:

@@ -8,7 +8,7 @@ from PIL import Image as Pil
 
 from stereosr.io.encode import encode_picture
 from stereosr.io.halves import join, split
-from stereosr.io.images import Picture, UnreadableImage, decode_picture, open_image, quiet_pillow
+from stereosr.io.images import Picture, UnreadableImage, decode_picture, open_image
 
 _MPF_ENTRIES = 0xB002
 
@@ -58,10 +58,9 @@ def mpo_frames(data: bytes, path: Path) -> tuple[bytes, bytes]:
         raise UnreadableImage(f"cannot read {path}: it holds one picture, not two views")
     starts: list[int] = []
     try:
-        with quiet_pillow():
-            for frame in chosen:
-                file.seek(frame)
-                starts.append(file.offset)  # type: ignore[attr-defined]
+        for frame in chosen:
+            file.seek(frame)
+            starts.append(file.offset)  # type: ignore[attr-defined]
     except Exception as error:  # as in decode_picture
         raise UnreadableImage(f"cannot read {path}: its second view is missing or broken ({error})") from error
     return data[starts[0] : starts[1]], data[starts[1] :]

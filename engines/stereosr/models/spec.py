@@ -36,7 +36,7 @@ def _text(value: object) -> bool:
 
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "name": ("a text", lambda value: _text(value) and value),
+    "name": ("a text", lambda value: _text(value) and value != ""),
     "family": ("a text", _text),
     "scale": ("a whole number from 1 to 16", _whole(1, 16)),
     "precision": ("fp32 or fp16", lambda value: value in ("fp32", "fp16")),
@@ -54,7 +54,10 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "an object of numbers",
         lambda value: isinstance(value, dict) and all(map(_text, value)) and all(map(_number, value.values())),
     ),
-    "fp32_sha256": ("a sha256 in hex, or empty", lambda value: _text(value) and re.fullmatch("([0-9a-f]{64})?", value)),
+    "fp32_sha256": (
+        "a sha256 in hex, or empty",
+        lambda value: _text(value) and bool(re.fullmatch("([0-9a-f]{64})?", value)) is not None,
+    ),
     "max_tile": ("two whole numbers from 1 on, or null", lambda value: value is None or _two(1)(value)),
 }
 """Of each field of a ModelSpec: what it must be, in words and as a test."""
@@ -135,8 +138,6 @@ def read_spec(path: Path) -> ModelSpec:
     Raises:
         UsageError: if the file is missing, is no ONNX file, or carries no ModelSpec.
     """
-    if path.exists() and not path.is_file():  # a pipe would wait for ever
-        raise UsageError(f"{path} is no file; make one with 'stereosr export'")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             for number, value in _fields(data, 0, len(data)):

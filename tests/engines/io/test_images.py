@@ -518,3 +518,21 @@ class TestBadOutput:
 
 def test_no_temporary_name_is_a_picture() -> None:
     assert ".part" not in images.SUFFIXES
+
+
+def test_reading_leaves_the_hosts_warnings_and_limits_alone(tmp_path: Path) -> None:
+    """Warnings and Pillow's limit belong to the process: other threads must not see them change."""
+    path = tmp_path / "a.png"
+    write_picture(path, Picture(photo()))
+    arrived, limits = [], set()
+    with warnings.catch_warnings(), ThreadPoolExecutor(4) as readers:
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda *_args, **_kw: arrived.append(1)  # type: ignore[assignment]
+        reading = [readers.submit(read_picture, path) for _ in range(200)]
+        count = 0
+        while not all(future.done() for future in reading):
+            warnings.warn("of the host", UserWarning, stacklevel=1)
+            limits.add(Pil.MAX_IMAGE_PIXELS)
+            count += 1
+    assert len(arrived) == count > 0
+    assert len(limits) == 1

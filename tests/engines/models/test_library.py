@@ -45,8 +45,9 @@ def test_junk_in_the_cache_is_never_in_the_way(kind: str, cache: Path) -> None:
     JUNK[kind](cache / "a.onnx")
     assert available_models() == before
     assert find_model("nafssr-t", 4) == BUNDLED / file_name("nafssr-t", 4)
-    (why,) = unreadable_models().values()
-    assert str(cache / "a.onnx") in why
+    reasons = unreadable_models()
+    assert list(reasons) == ([cache / "a.onnx"] if (cache / "a.onnx").is_file() else [])
+    assert all(str(path) in why for path, why in reasons.items())
     bundled = BUNDLED / file_name("nafssr-t", 2)
     spec = replace(SPEC, precision="fp16", fp32_sha256=hashlib.sha256(bundled.read_bytes()).hexdigest())
     assert fp32_source_of(cache / "x.engine", spec) == bundled
