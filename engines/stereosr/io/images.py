@@ -121,8 +121,9 @@ def open_image(data: bytes, path: Path) -> Pil.Image:
 def _opened(data: bytes) -> Pil.Image | None:
     """By the first of Pillow's plugins that knows the format, None if none does.
 
-    ``Image.open`` would do the same, and refuse large pictures by a limit that is the whole process's to set; ours is
-    ``check_pixel_limit``.
+    ``Image.open``, as well as ``Image.crop``, would refuse or warn of large pictures by a limit that is the whole
+    process's to set; ours is ``check_pixel_limit``. What remains: Pillow's readers of TIFF, WebP and MPO themselves
+    refuse more than twice that limit, 179 megapixels unless the host changed it.
     """
     Pil.init()
     for kind in sorted(set(SUFFIXES.values())):
@@ -183,8 +184,9 @@ def _eight_bit(file: Pil.Image, icc: bytes | None) -> Picture:
     pixels = np.empty((file.height, file.width, 3), np.uint8)
     alpha = np.empty(pixels.shape[:2], np.uint8) if with_alpha else None
     for at in range(0, file.height, 256):  # at once would take twice the memory
-        box = (0, at, file.width, min(at + 256, file.height))
-        band = np.asarray(file.crop(box).convert("RGBA" if with_alpha else "RGB"))
+        rows = min(256, file.height - at)
+        cut = file.resize((file.width, rows), Pil.Resampling.NEAREST, (0, at, file.width, at + rows))  # see _opened
+        band = np.asarray(cut.convert("RGBA" if with_alpha else "RGB"))
         pixels[at : at + 256] = band[..., :3]
         if alpha is not None:
             alpha[at : at + 256] = band[..., 3]

@@ -536,3 +536,17 @@ def test_reading_leaves_the_hosts_warnings_and_limits_alone(tmp_path: Path) -> N
             count += 1
     assert len(arrived) == count > 0
     assert len(limits) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "LA"), ("PNG", "P"), ("PNG", "1"), ("JPEG", "CMYK"), ("BMP", "RGB")],
+)
+def test_the_limit_that_the_host_set_for_pillow_is_not_ours(
+    kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor its standard one, which a band of 256 rows passes where a picture has 350,000 columns."""
+    data = saved(Pil.fromarray(photo(300, 40)).convert(mode), kind)
+    expected = np.asarray(Pil.open(io.BytesIO(data)).convert("RGB"))
+    monkeypatch.setattr(Pil, "MAX_IMAGE_PIXELS", 100)
+    np.testing.assert_array_equal(decoded(data).pixels, expected)
