@@ -169,11 +169,11 @@ def test_the_sdist_holds_all_that_is_in_the_repository(sdist: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_sdist_passes_its_own_tests(sdist: Path) -> None:
+def test_the_sdist_passes_its_own_tests(sdist: Path, tmp_path: Path) -> None:
     """Those that look at the project's files, and one room's."""
     sources = os.pathsep.join(str(sdist / path.relative_to(ROOT).parent) for path in SOURCES.values())
     tests = ["tests/test_architecture.py", "tests/test_benchmarks.py", "tests/engines/models"]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}", *tests]
     done = subprocess.run(
         command, cwd=sdist, env=os.environ | {"PYTHONPATH": sources}, capture_output=True, text=True, check=False
     )
