@@ -1,17 +1,25 @@
 """The ``stereosr`` command: a group whose commands are the files of ``commands/``, and the exit codes."""
 
+import errno
 import importlib
+import io
 import logging
 import os
 import pkgutil
 import sys
 import traceback
 import warnings
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from stereosr.errors import StereosrError
+from stereosr_cli import options
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 INTERRUPTED = 130
 
@@ -32,40 +40,55 @@ class CommandFolder(click.Group):
 
 @click.group(cls=CommandFolder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="stereosr")
-@click.option("-v", "--verbose", is_flag=True, help="Print the traceback of an internal error, and what is debugged.")
-def cli(verbose: bool) -> None:
-    """Stereo super-resolution: both views larger and sharper, each helped by the other."""
-    _LOG.setLevel(logging.DEBUG if verbose else logging.INFO)
+@options.verbose
+def cli() -> None:
+    """Super-resolve stereo pairs: both views larger and sharper, each using detail from the other."""
 
 
-class _ToStderr(logging.Handler):
-    """What the runtime logs, a line each, as everything else that is meant for people."""
+class _LogToStderr(logging.Handler):
+    """Shows what the runtime logs, one line a message, in the style of the command's own messages."""
 
     def emit(self, record: logging.LogRecord) -> None:
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
         click.echo(prefix + self.format(record), err=True)
 
 
-_LOG = logging.getLogger("stereosr")
+class _Pipe(io.FileIO):
+    """A pipe whose reader may go away (``| head -1``): what is written after that is lost, and the work goes on."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EINVAL):  # the second is Windows' word for it
+                raise
+            return memoryview(data).nbytes
 
 
-def log_to_stderr(quiet: bool) -> None:
-    """Show what the runtime logs; nothing below an error where the user asked for quiet."""
-    for handler in _LOG.handlers:
-        handler.setLevel(logging.ERROR if quiet else logging.DEBUG)
+def _survive_closing(stream: TextIO | None, stack: ExitStack) -> TextIO:
+    """A standard stream that may be closed by its reader, or was closed by our parent before we began."""
+    if stream is None:
+        return stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+    if stream.isatty():
+        return stream
+    buffer = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
+    stack.enter_context(suppress(OSError))  # of closing: what a full disk refused was an error when it was written
+    return stack.enter_context(io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=True))
 
 
 def main() -> None:
-    """Run the CLI; standard streams closed by the parent are replaced by the null device."""
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    """Run the command line, whatever happens to the standard streams."""
+    with ExitStack() as stack:
+        sys.stdout, sys.stderr = (_survive_closing(stream, stack) for stream in (sys.stdout, sys.stderr))
         code = exit_code()
     sys.exit(code)
 
 
 def exit_code() -> int:
     """The one place where an error becomes a message and an exit code."""
-    _LOG.handlers = [_ToStderr()]
+    log = logging.getLogger("stereosr")
+    log.handlers = [_LogToStderr()]
+    log.setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd tags in files: nothing that a user can act on
     try:
         code = cli(prog_name="stereosr", standalone_mode=False)
@@ -79,16 +102,13 @@ def exit_code() -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away: nothing is wrong
-        sys.stderr.close()
-        return 0
     except OSError as error:  # of a file that was named: a folder that may not be entered, a name too long
         click.echo(f"error: {error.strerror or error}" + (f": {error.filename}" if error.filename else ""), err=True)
         return StereosrError.exit_code
     except Exception as error:
-        verbose = _LOG.isEnabledFor(logging.DEBUG)
+        verbose = log.isEnabledFor(logging.DEBUG)
         hint = "" if verbose else "; run 'stereosr -v ...' for the traceback"
         if verbose:
-            traceback.print_exc()
+            click.echo(traceback.format_exc(), err=True, nl=False)
         click.echo(f"internal error: {type(error).__name__}: {error}{hint}", err=True)
         return StereosrError.exit_code

@@ -1,5 +1,6 @@
 """Options and parameter types that several commands share."""
 
+import logging
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,11 +20,9 @@ class Size(click.ParamType[int]):
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
-        if not match:
-            self.fail(f"invalid size {value!r}: write 800M or 4G", param, ctx)
-        size = int(float(match[1]) * UNITS[match[2].upper()])
+        size = int(float(match[1]) * UNITS[match[2].upper()]) if match else 0
         if size < 1:
-            self.fail(f"invalid size {value!r}: nothing fits into that; write 800M or 4G", param, ctx)
+            self.fail(f"invalid size {value!r}: write 800M or 4G", param, ctx)
         return size
 
 
@@ -39,7 +38,7 @@ class Tile(click.ParamType[tuple[int, int] | None]):
             return None if value == "auto" else (0, 0)
         match = re.fullmatch(r"(\d+)(?:x(\d+))?", value)
         if not match or int(match[1]) < 1:
-            self.fail(f"{value!r} is not a tile: write auto, none, N (rows of a band) or HxW, in LR pixels", param, ctx)
+            self.fail(f"invalid tile {value!r}: write auto, none, N (rows of a band) or HxW, in LR pixels", param, ctx)
         return int(match[1]), int(match[2] or 0)
 
 
@@ -50,7 +49,7 @@ class Gpu(click.ParamType[int | None]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
         if not re.fullmatch(r"\d+|cpu", str(value)):
-            self.fail(f"{value!r} is not a GPU: write its number, as 'stereosr doctor' lists it, or cpu", param, ctx)
+            self.fail(f"invalid GPU {value!r}: write its number, as 'stereosr doctor' lists it, or cpu", param, ctx)
         return None if value == "cpu" else int(value)
 
 
@@ -71,10 +70,23 @@ backend = click.option(
 
 def scale(default: str = "4") -> Callable[[Command], Command]:
     return click.option(
-        "-s", "--scale", type=click.IntRange(1), help=f"How many times larger: 2 or 4.  [default: {default}]"
+        "-s", "--scale", type=click.IntRange(2), help=f"How many times larger: 2 or 4.  [default: {default}]"
     )
 
 
+def _log_debug(_ctx: click.Context, _param: click.Parameter, verbose: bool) -> None:
+    if verbose:
+        logging.getLogger("stereosr").setLevel(logging.DEBUG)
+
+
+verbose = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_log_debug,
+    help="Also print debug messages, and the traceback of an internal error.",
+)
 threads = click.option("--threads", type=click.IntRange(1), help="Threads of the CPU.  [default: all cores]")
 target = click.option(
     "--for",

@@ -24,12 +24,18 @@ def stereosr(*arguments: object, cwd: Path | None = None, **environment: str) ->
     )
 
 
-def in_process(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """As ``stereosr``, in this process: starting one takes longer than most commands that are wrong usage."""
+def in_process(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """As ``stereosr``, in this process: starting one takes longer than most commands on small pictures."""
     out, err = io.StringIO(), io.StringIO()
     argv = ["stereosr", *map(str, arguments)]
     here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
-    with here, patch.object(sys, "argv", argv), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        here,
+        patch.dict(os.environ, environment),
+        patch.object(sys, "argv", argv),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
         code = main.exit_code()
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 

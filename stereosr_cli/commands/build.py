@@ -27,8 +27,8 @@ def command(
     """Make a TensorRT engine of an ONNX file.
 
     The file is one that stereosr export wrote; this needs stereosr[rtx] or stereosr[tensorrt]. With stereosr[rtx]
-    engines are built for any RTX card on any machine; precision is that of the ONNX file.
+    engines are built for any RTX GPU on any machine; precision is that of the ONNX file.
     """
-    from stereosr_cli.engine import build_engine
+    from stereosr_cli.work.build import build_engine
 
     build_engine(onnx, target, size, workspace, out, overwrite)

@@ -90,6 +90,7 @@ from stereosr_cli import options
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
+@options.verbose
 def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     """Make stereo pairs larger and sharper.
 
@@ -97,12 +98,10 @@ def command(paths: tuple[Path, ...], **chosen: Any) -> int:
     .mpo or .jps photograph, or a side-by-side or over-under picture or video.
 
     Ends with 0 if all is done, 1 for a failure, 2 for wrong usage, 3 if some failed, 4 if the backend asked for cannot
-    be used, 5 if the smallest tile does not fit into memory, 130 if interrupted. If the reader of --json goes away, the
-    work goes on without its lines.
+    be used, 5 if the smallest tile does not fit into memory, 130 if interrupted. The job goes on if the reader of its
+    output goes away, as with "--json | head -1".
     """
-    from stereosr_cli.main import log_to_stderr
     from stereosr_cli.work.upscale import UpscaleOptions, upscale
 
-    log_to_stderr(quiet=chosen["quiet"])
     depth = chosen.pop("depth")
     return upscale(UpscaleOptions(**chosen, paths=paths, depth=None if depth == "auto" else int(depth)))

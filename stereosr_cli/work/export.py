@@ -13,8 +13,8 @@ from stereosr.models.engine_file import SUFFIX
 from stereosr.models.library import DEFAULT_MODEL, bundled, file_name, fp16_path
 from stereosr.models.spec import ModelSpec, read_spec
 from stereosr.system import cache_dir
-from stereosr_cli.engine import build_engine, this_gpu, variant
 from stereosr_cli.extras import need
+from stereosr_cli.work.build import build_engine, this_gpu, variant
 
 if TYPE_CHECKING:
     from stereosr_export.zoo import ZooModel

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-import os
-import sys
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +66,8 @@ class UpscaleOptions:
 
 def upscale(options: UpscaleOptions) -> int:
     """Do what the options ask for; gives the exit code."""
+    if options.quiet:
+        logging.getLogger("stereosr").setLevel(logging.ERROR)
     opened = [
         load(
             name,
@@ -134,10 +135,10 @@ def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleO
         for result in run(items, backend, settings, _manifest(options, items), progress.plan, progress.tile):
             progress.item_done()
             if options.as_json:
-                _print_line(json.dumps(_json_line(result, backend)))
+                click.echo(json.dumps(_json_line(result, backend)))
             if result.error is None:
-                if not options.quiet:
-                    _report(result, backend, options.as_json)
+                if not (options.quiet or options.as_json):
+                    _report(result, backend)
                 continue
             failed.append(result)
             if len(items) == 1 and not inputs.left_out:
@@ -157,18 +158,8 @@ def _manifest(options: UpscaleOptions, items: tuple[Item, ...]) -> Path | None:
     return None
 
 
-def _print_line(line: str) -> None:
-    """To stdout, at once. Where its reader went away (``| head -1``) the lines are lost and the work goes on."""
-    try:
-        click.echo(line)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _report(result: Result, backend: Backend, as_json: bool) -> None:
-    """What ran, for people, on stderr; beside JSON nothing, as it has all of this."""
-    if as_json:
-        return
+def _report(result: Result, backend: Backend) -> None:
+    """What ran, for people, on stderr. JSON lines have all of this too."""
     for warning in result.warnings:
         click.echo(f"warning: {result.item.name}: {warning}", err=True)
     targets = ", ".join(map(str, result.item.targets))

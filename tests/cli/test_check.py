@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from command import failed, stereosr
+from command import failed, in_process, stereosr
 from shared_data import ROOT, shared
 
 LEFT, RIGHT = (ROOT / "engines/stereosr/models/bundled/examples/render" / f"hr{i}.png" for i in (0, 1))
@@ -17,18 +17,18 @@ def test_a_good_pair_ends_with_zero():
 
 
 def test_a_faulty_one_with_one_and_the_fix():
-    done = stereosr("check", RIGHT, LEFT)
+    done = in_process("check", RIGHT, LEFT)
     assert done.returncode == 1
     assert "pass --swap" in done.stdout
     assert done.stderr == ""
 
 
 def test_json_is_one_line():
-    row = json.loads(stereosr("check", LEFT, LEFT, "--json").stdout)
+    row = json.loads(in_process("check", LEFT, LEFT, "--json").stdout)
     assert row["good"] is False
     assert row["input"] == [str(LEFT)] * 2
     assert [f["kind"] for f in row["findings"]] == ["identical"]
-    row = json.loads(stereosr("check", LEFT, RIGHT, "--json").stdout)
+    row = json.loads(in_process("check", LEFT, RIGHT, "--json").stdout)
     assert row["good"] is True
     assert row["matches"] > 200
     assert row["measured"]["disparity"][1] > 0
@@ -40,23 +40,23 @@ def test_what_cannot_be_told_is_not_good(tmp_path):
 
     for name, shade in (("left", 90), ("right", 91)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((90, 200), shade, np.uint8))
-    done = stereosr("check", tmp_path / "left.png", tmp_path / "right.png")
+    done = in_process("check", tmp_path / "left.png", tmp_path / "right.png")
     assert done.returncode == 1
     assert "cannot tell" in done.stdout
 
 
 def test_wrong_calls_name_the_fix(tmp_path):
-    failed(stereosr("check", LEFT, RIGHT, LEFT), 2, "LEFT RIGHT")
-    failed(stereosr("check", LEFT), 1, "--layout")
+    failed(in_process("check", LEFT, RIGHT, LEFT), 2, "LEFT RIGHT")
+    failed(in_process("check", LEFT), 1, "--layout")
     shutil.copy(LEFT, tmp_path / "left.png")
     (tmp_path / "right.png").write_text("no picture")
-    failed(stereosr("check", tmp_path / "left.png", tmp_path / "right.png"), 1, "right.png", "no picture")
+    failed(in_process("check", tmp_path / "left.png", tmp_path / "right.png"), 1, "right.png", "no picture")
 
 
 @pytest.mark.parametrize(("name", "code"), [("super_mario.jps", 0), ("panasonic_gx8.mpo", 1), ("calf_sbs.jpg", 1)])
 def test_files_that_hold_both_views(name, code):
     """Two of the three cameras were not aligned; none has its eyes exchanged."""
-    done = stereosr("check", shared("formats") / name, "--json")
+    done = in_process("check", shared("formats") / name, "--json")
     row = json.loads(done.stdout)
     assert done.returncode == code
     assert [f["kind"] for f in row["findings"]] == ["rows"] * code
@@ -71,10 +71,10 @@ def test_upscale_says_what_is_odd_and_rectifies(tmp_path):
         view = cv2.imread(str(file))[100:240, 200:400]
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.roll(view, moved, 0))
     pair = [tmp_path / f"{name}.png" for name in ("left", "right")]
-    done = stereosr("upscale", *pair, "-s", 2, "--json")
+    done = in_process("upscale", *pair, "-s", 2, "--json")
     assert done.returncode == 0, done.stderr
     assert "pass --rectify" in json.loads(done.stdout)["warnings"][0]
-    done = stereosr("upscale", *pair, "-s", 2, "--rectify", "--suffix", "_r")
+    done = in_process("upscale", *pair, "-s", 2, "--rectify", "--suffix", "_r")
     assert done.returncode == 0, done.stderr
     assert "the right view was moved 2.0 px up" in done.stderr
-    assert stereosr("check", *(tmp_path / f"{name}_r.png" for name in ("left", "right"))).returncode == 0
+    assert in_process("check", *(tmp_path / f"{name}_r.png" for name in ("left", "right"))).returncode == 0

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from command import failed, stereosr
+from command import failed, in_process, stereosr
 from fakes import random_pair
 from golden import golden_state
 from stereosr.backends.base import RunOptions
@@ -25,7 +25,7 @@ def test_a_checkpoint_alone_says_what_it_is_of_and_its_channel_order_can_be_said
     path = checkpoint(tmp_path, "passrnet-single-input", 2)
     rgb, bgr = tmp_path / "passrnet-single-input_x2.onnx", tmp_path / "bgr.onnx"
     for arguments in ([], ["--channel-order", "bgr", "-o", bgr]):
-        done = stereosr("export", "--weights", path, *arguments, STEREOSR_HOME=str(tmp_path))
+        done = in_process("export", "--weights", path, *arguments, STEREOSR_HOME=str(tmp_path))
         assert done.returncode == 0, done.stderr
     plain, turned = (OrtCpu(file, RunOptions()) for file in (rgb, bgr))
     assert plain.spec.title == turned.spec.title == "passrnet-single-input x2"
@@ -37,12 +37,12 @@ def test_a_checkpoint_alone_says_what_it_is_of_and_its_channel_order_can_be_said
 
 def test_wrong_calls_name_the_fix(tmp_path):
     path = checkpoint(tmp_path, "srcnn", 2)
-    failed(stereosr("export", "--weights", path, cwd=tmp_path), 2, "pass -s 2 or -s 4")
-    failed(stereosr("export", "nafssr-t", "--weights", path, cwd=tmp_path), 2, "fits no model")
+    failed(in_process("export", "--weights", path, cwd=tmp_path), 2, "pass -s 2 or -s 4")
+    failed(in_process("export", "nafssr-t", "--weights", path, cwd=tmp_path), 2, "fits no model")
     (tmp_path / "nafssr-t_x4.onnx").write_text("mine")
-    failed(stereosr("export", STEREOSR_HOME=str(tmp_path)), 2, "nafssr-t_x4.onnx exists", "--overwrite")
-    failed(stereosr("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
-    failed(stereosr("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")
+    failed(in_process("export", STEREOSR_HOME=str(tmp_path)), 2, "nafssr-t_x4.onnx exists", "--overwrite")
+    failed(in_process("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
+    failed(in_process("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")
 
 
 def test_own_weights_are_exported_at_the_scales_there_are_and_say_what_they_are_of(tmp_path):

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -63,7 +64,7 @@ def test_the_example_beats_bicubic_in_both_views(tmp_path):
 
 @pytest.mark.parametrize("scale", [2, 4])
 def test_a_pair_is_written_beside_its_input(pair, scale):
-    assert stereosr("upscale", *pair, "-s", scale).returncode == 0
+    assert in_process("upscale", *pair, "-s", scale).returncode == 0
     assert files(pair[0].parent) == {"left.png", "right.png", f"left_x{scale}.png", f"right_x{scale}.png"}
     assert size(pair[0].parent / f"left_x{scale}.png") == (135 * scale, 45 * scale)
 
@@ -71,15 +72,15 @@ def test_a_pair_is_written_beside_its_input(pair, scale):
 def test_nothing_is_overwritten_unasked(pair):
     target = pair[0].parent / "left_x4.png"
     target.write_text("mine")
-    failed(stereosr("upscale", *pair), 2, "left_x4.png exists", "--overwrite")
+    failed(in_process("upscale", *pair), 2, "left_x4.png exists", "--overwrite")
     assert target.read_text() == "mine"
-    assert stereosr("upscale", *pair, "--overwrite").returncode == 0
+    assert in_process("upscale", *pair, "--overwrite").returncode == 0
     assert size(target) == (540, 180)
 
 
 def test_a_folder_keeps_its_structure_and_lists_what_has_no_partner(folder, tmp_path):
     out = tmp_path / "out"
-    done = stereosr("upscale", folder, "-o", out, "--json")
+    done = in_process("upscale", folder, "-o", out, "--json")
     assert done.returncode == 0, done.stderr
     assert "alone_L.png" in done.stderr
     names = {f"{n}_{side}_x4.png" for n in ("a", "b", "sub/c") for side in "LR"}
@@ -94,26 +95,26 @@ def test_a_folder_keeps_its_structure_and_lists_what_has_no_partner(folder, tmp_
 def test_a_stopped_folder_goes_on_and_other_settings_do_not_pass_for_done(folder, tmp_path):
     out = tmp_path / "out"
     shutil.move(folder / "sub", tmp_path / "later")
-    assert stereosr("upscale", folder, "-o", out).returncode == 0
+    assert in_process("upscale", folder, "-o", out).returncode == 0
     before = (out / "a_L_x4.png").stat().st_mtime_ns
     shutil.move(tmp_path / "later", folder / "sub")
-    rows = [json.loads(r) for r in stereosr("upscale", folder, "-o", out, "--json").stdout.splitlines()]
+    rows = [json.loads(r) for r in in_process("upscale", folder, "-o", out, "--json").stdout.splitlines()]
     assert sorted(r["status"] for r in rows) == ["done", "skipped", "skipped"]
     assert (out / "a_L_x4.png").stat().st_mtime_ns == before
-    done = stereosr("upscale", folder, "-o", out, "--swap")
+    done = in_process("upscale", folder, "-o", out, "--swap")
     failed(done, 3, "3 of 3 pairs failed")
     assert (out / "a_L_x4.png").stat().st_mtime_ns == before
 
 
 def test_what_a_killed_run_left_half_done_is_done_again(folder, tmp_path):
     out = tmp_path / "out"
-    assert stereosr("upscale", folder, "-o", out).returncode == 0
+    assert in_process("upscale", folder, "-o", out).returncode == 0
     manifest = out / "stereosr-manifest.jsonl"
     rows = [json.loads(line) for line in manifest.read_text().splitlines()]
     started = [r for r in rows if r["state"] == "started" or r["name"] != "b"]
     manifest.write_text("".join(json.dumps(r) + "\n" for r in started) + '{"key": "cut sho')
     (out / "b_R_x4.png").unlink()
-    rows = [json.loads(r) for r in stereosr("upscale", folder, "-o", out, "--json").stdout.splitlines()]
+    rows = [json.loads(r) for r in in_process("upscale", folder, "-o", out, "--json").stdout.splitlines()]
     assert {r["name"]: r["status"] for r in rows} == {"a": "skipped", "b": "done", "sub/c": "skipped"}
     assert (out / "b_R_x4.png").exists()
 
@@ -129,7 +130,7 @@ def test_a_bad_pair_does_not_stop_the_others(folder, tmp_path):
 
 def test_fail_fast_stops_at_the_first(folder, tmp_path):
     (folder / "a_L.png").write_text("no picture")
-    failed(stereosr("upscale", folder, "-o", tmp_path / "out", "--fail-fast"), 3, "failed: a")
+    failed(in_process("upscale", folder, "-o", tmp_path / "out", "--fail-fast"), 3, "failed: a")
     assert not (tmp_path / "out" / "sub" / "c_L_x4.png").exists()
 
 
@@ -137,13 +138,13 @@ def test_two_folders_of_views(pair, tmp_path):
     for side, file in zip(("cam0", "cam1"), pair, strict=True):
         (tmp_path / side).mkdir()
         shutil.copy(file, tmp_path / side / "000.png")
-    done = stereosr("upscale", "-l", tmp_path / "cam0", "-r", tmp_path / "cam1", "-o", tmp_path / "out")
+    done = in_process("upscale", "-l", tmp_path / "cam0", "-r", tmp_path / "cam1", "-o", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert len(files(tmp_path / "out")) == 3
 
 
 def test_a_dry_run_writes_nothing(folder, tmp_path):
-    done = stereosr("upscale", folder, "-o", tmp_path / "out", "--dry-run")
+    done = in_process("upscale", folder, "-o", tmp_path / "out", "--dry-run")
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 3
     assert "a_L_x4.png" in done.stdout
@@ -157,7 +158,7 @@ def test_sixteen_bits_alpha_and_grey_come_back_as_they_came(tmp_path, pair):
         cv2.imwrite(str(tmp_path / f"rgba_{name}.png"), np.concatenate([colour, alpha], 2))
         cv2.imwrite(str(tmp_path / f"grey_{name}.png"), cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2GRAY))
     for kind, shape, dtype in (("rgba", (90, 270, 4), np.uint16), ("grey", (90, 270), np.uint8)):
-        done = stereosr("upscale", tmp_path / f"{kind}_left.png", tmp_path / f"{kind}_right.png", "-s", 2)
+        done = in_process("upscale", tmp_path / f"{kind}_left.png", tmp_path / f"{kind}_right.png", "-s", 2)
         assert done.returncode == 0, done.stderr
         result = cv2.imread(str(tmp_path / f"{kind}_right_x2.png"), cv2.IMREAD_UNCHANGED)
         assert (result.shape, result.dtype) == (shape, dtype)
@@ -167,16 +168,16 @@ def test_sixteen_bits_alpha_and_grey_come_back_as_they_came(tmp_path, pair):
 def test_sizes_below_the_pooling_window_work(tmp_path, shape):
     for name in ("left", "right"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((*shape, 3), 90, np.uint8))
-    done = stereosr("upscale", tmp_path / "left.png", tmp_path / "right.png", "-s", 2)
+    done = in_process("upscale", tmp_path / "left.png", tmp_path / "right.png", "-s", 2)
     assert done.returncode == 0, done.stderr
     assert size(tmp_path / "left_x2.png") == (2 * shape[1], 2 * shape[0])
 
 
 def test_one_file_twice_is_done_with_a_warning(pair):
-    done = stereosr("upscale", pair[0], pair[0].with_name("copy.png"))
+    done = in_process("upscale", pair[0], pair[0].with_name("copy.png"))
     failed(done, 2, "copy.png does not exist")
     shutil.copy(pair[0], pair[0].with_name("copy.png"))
-    done = stereosr("upscale", pair[0], pair[0].with_name("copy.png"))
+    done = in_process("upscale", pair[0], pair[0].with_name("copy.png"))
     assert done.returncode == 0
     assert "same picture" in done.stderr
 
@@ -189,18 +190,18 @@ def test_one_file_twice_is_done_with_a_warning(pair):
 def test_files_that_are_no_pictures_are_named(pair, content, reason):
     whole = pair[1].read_bytes()
     pair[1].write_bytes(whole[: len(whole) // 2] if content is None else content)
-    failed(stereosr("upscale", *pair), 1, "right.png", reason)
+    failed(in_process("upscale", *pair), 1, "right.png", reason)
     assert files(pair[0].parent) == {"left.png", "right.png"}
 
 
 def test_views_of_unequal_size_are_refused_with_both_sizes(pair):
     cv2.imwrite(str(pair[1]), cv2.imread(str(pair[1]))[:, :-5])
-    failed(stereosr("upscale", *pair), 2, "135x45", "130x45")
+    failed(in_process("upscale", *pair), 2, "135x45", "130x45")
 
 
 def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp_path):
     (tmp_path / "file").write_text("")
-    failed(stereosr("upscale", *pair, "-o", tmp_path / "file" / "out"), 2, f"{tmp_path / 'file'} is a file")
+    failed(in_process("upscale", *pair, "-o", tmp_path / "file" / "out"), 2, f"{tmp_path / 'file'} is a file")
 
 
 @pytest.mark.parametrize(
@@ -213,10 +214,10 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         (["left.png", "right.png", "-n", "nafssr-xxl"], ["nafssr-xxl", "nafssr-t x4"]),
         (["left.png", "right.png", "-n", "left.png.onnx"], ["left.png.onnx does not exist"]),
         (["left.png", "right.png", "-n", "./right.png"], ["not an ONNX file of stereosr"]),
-        (["left.png", "right.png", "-t", "0"], ["not a tile"]),
+        (["left.png", "right.png", "-t", "0"], ["invalid tile"]),
         (["left.png", "right.png", "--max-memory", "lots"], ["invalid size"]),
         (["left.png", "right.png", "--max-memory", "0"], ["invalid size"]),
-        (["left.png", "right.png", "-s", "0"], ["x>=1"]),
+        (["left.png", "right.png", "-s", "0"], ["x>=2"]),
         (["."], ["-o OUT"]),
         (["-l", "."], ["-l and -r go together"]),
         (["left.png", "right.png", "-b", "abacus"], ["no backend named 'abacus'"]),
@@ -237,17 +238,17 @@ def test_several_models_are_averaged(pair):
     """Of a model with itself that is the model."""
     for models in (["nafssr-t"], ["nafssr-t"] * 2):
         chosen = [part for name in models for part in ("-n", name)]
-        done = stereosr("upscale", *pair, "-s", 2, "-o", pair[0].parent / str(len(models)), *chosen)
+        done = in_process("upscale", *pair, "-s", 2, "-o", pair[0].parent / str(len(models)), *chosen)
         assert done.returncode == 0, done.stderr
         assert f"{' + '.join(models)} x2" in done.stderr
     one, two = (cv2.imread(str(pair[0].parent / f"{n}/left_x2.png")) for n in (1, 2))
     assert np.array_equal(one, two)
     engines = [find_model("nafssr-t", scale) for scale in (2, 4)]
-    failed(stereosr("upscale", *pair, "-n", engines[0], "-n", engines[1]), 2, "x2", "x4")
+    failed(in_process("upscale", *pair, "-n", engines[0], "-n", engines[1]), 2, "x2", "x4")
 
 
 def test_what_the_system_refuses_is_one_line(pair):
-    failed(stereosr("upscale", "a" * 300, pair[1]), 1, "File name too long: aaa")
+    failed(in_process("upscale", "a" * 300, pair[1]), 1, "File name too long: aaa")
 
 
 def test_closed_streams_do_not_matter(pair):
@@ -258,14 +259,14 @@ def test_closed_streams_do_not_matter(pair):
 
 
 def test_the_gpu_can_be_left_alone(pair):
-    done = stereosr("upscale", *pair, "-g", "cpu", "-s", 2)
+    done = in_process("upscale", *pair, "-g", "cpu", "-s", 2)
     assert done.returncode == 0, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "onnxruntime CPUExecutionProvider" in done.stderr
 
 
 def test_a_tile_that_does_not_fit_says_what_it_needs(pair):
-    failed(stereosr("upscale", *pair, "--max-memory", "1K"), 5, "GiB", "--max-memory")
+    failed(in_process("upscale", *pair, "--max-memory", "1K"), 5, "GiB", "--max-memory")
 
 
 def test_an_interrupt_leaves_no_partial_file(folder, tmp_path):
@@ -296,17 +297,22 @@ def test_upscale_runs_where_torch_and_the_gpu_libraries_cannot_be_imported(pair)
     assert done.returncode == 0, done.stderr
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize("arguments", [["--help"], ["upscale", "--help"], ["export", "--help"]])
+def test_help_imports_nothing_heavy(arguments):
     code = (
-        "import sys, contextlib\n"
-        "from stereosr_cli.main import cli\n"
-        "with contextlib.suppress(SystemExit): cli(['--help'])\n"
+        f"import sys\nfrom stereosr_cli.main import cli\ncli({arguments}, standalone_mode=False)\n"
         "print(sorted({m.split('.')[0] for m in sys.modules} & "
         "{'numpy', 'cv2', 'PIL', 'rich', 'onnxruntime', 'torch', 'psutil', 'onnx'}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Usage: ")
     assert done.stdout.strip().endswith("[]")
-    for name in ("upscale", "export", "train", "models"):
+
+
+def test_help_lists_the_commands():
+    done = in_process("--help")
+    assert re.findall(r"(?m)^  (\w+) ", done.stdout.split("Commands:")[1])[0] == "upscale"
+    for name in ("export", "train", "models"):
         assert name in done.stdout
 
 
@@ -320,7 +326,7 @@ def test_a_full_disk_leaves_nothing(pair, tmp_path):
     if mounted.returncode:
         pytest.skip("cannot mount a small file system here")
     try:
-        failed(stereosr("upscale", *pair, "-o", small), 1, "No space left")
+        failed(in_process("upscale", *pair, "-o", small), 1, "No space left")
         assert files(small) == set()
     finally:
         subprocess.run(["umount", str(small)], check=True)
@@ -335,7 +341,7 @@ def test_the_second_view_helps(tmp_path):
         (tmp_path / name).mkdir()
         shutil.copy(scene / "lr0.png", tmp_path / name / "left.png")
         shutil.copy(scene / f"{right}.png", tmp_path / name / "right.png")
-        assert stereosr("upscale", tmp_path / name / "left.png", tmp_path / name / "right.png").returncode == 0
+        assert in_process("upscale", tmp_path / name / "left.png", tmp_path / name / "right.png").returncode == 0
         sr = cv2.imread(str(tmp_path / name / "left_x4.png"))
         scores.append(psnr(sr, hr[: sr.shape[0], : sr.shape[1]]))
     assert scores[0] > scores[1] + 0.02
@@ -349,30 +355,38 @@ def test_quiet_says_nothing_not_even_a_warning(pair, folder, tmp_path):
     assert "alone_L.png" not in in_process("upscale", folder, "-o", tmp_path / "out", "-s", 2, "--quiet").stderr
 
 
-def test_where_the_reader_of_json_goes_away_the_work_goes_on(folder, tmp_path):
-    command = [sys.executable, "-m", "stereosr_cli", "upscale", folder, "-o", tmp_path / "out", "-s", "2", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as job:
+@pytest.mark.parametrize("both", [False, True], ids=["of --json", "of both streams"])
+def test_the_work_goes_on_if_the_reader_goes_away(folder, tmp_path, both):
+    """As with ``--json | head -1``, and ``2>&1 | head -1``."""
+    command = [sys.executable, "-m", "stereosr_cli", "upscale", folder, "-o", tmp_path / "out", "-s", "2"]
+    errors = subprocess.STDOUT if both else subprocess.PIPE
+    with subprocess.Popen([*command, *([] if both else ["--json"])], stdout=subprocess.PIPE, stderr=errors) as job:
         assert job.stdout is not None
-        assert json.loads(job.stdout.readline())["status"] == "done"
+        assert job.stdout.readline()
         job.stdout.close()
-        assert job.stderr is not None
-        words = job.stderr.read()
-    assert job.returncode == 0, words
-    assert "Traceback" not in words
+        said = job.stderr.read() if job.stderr else b""
+    assert job.returncode == 0, said
+    assert b"Traceback" not in said
+    assert b"ignored" not in said
     assert len(list((tmp_path / "out").rglob("*_x2.png"))) == 6
 
 
-def test_an_internal_error_is_one_line_and_a_traceback_where_it_is_asked_for(pair, monkeypatch):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_output_that_does_not_fit_on_the_disk_is_an_error():
+    command = [sys.executable, "-m", "stereosr_cli", "models", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+@pytest.mark.parametrize("verbose", [["-v", "upscale"], ["upscale", "-v"]])
+def test_an_internal_error_is_one_line_and_a_traceback_where_it_is_asked_for(pair, monkeypatch, verbose):
     monkeypatch.setattr("stereosr_cli.work.upscale.collect", lambda *_: 1 / 0)
-    short = in_process("upscale", *pair)
-    failed(short, 1, "internal error: ZeroDivisionError", "stereosr -v")
-    assert "Traceback" in in_process("-v", "upscale", *pair).stderr
+    failed(in_process("upscale", *pair), 1, "internal error: ZeroDivisionError", "stereosr -v")
+    assert "Traceback" in in_process(*verbose, *pair).stderr
 
 
-def test_no_command_line_help_loads_what_computes():
-    code = (
-        "import sys\nfrom stereosr_cli.main import cli\n"
-        "cli(['upscale', '--help'], standalone_mode=False)\n"
-        "assert not {'numpy', 'cv2', 'onnxruntime', 'PIL', 'rich'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+def test_an_internal_error_in_one_pair_shows_its_traceback_where_it_is_asked_for(pair, monkeypatch):
+    monkeypatch.setattr("stereosr.batch.job.read_views", lambda *_: 1 / 0)
+    failed(in_process("upscale", *pair), 1, "ZeroDivisionError", "-v shows where")
+    assert "in prepare" in in_process("upscale", "-v", *pair).stderr

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from command import failed, stereosr
+from command import failed, in_process, stereosr
 from shared_data import ROOT
 from stereosr.io.images import read_picture
 
@@ -44,13 +44,13 @@ def test_what_cannot_be_done_says_why(clip):
         stream.width, stream.height = 272, 46
         file.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((46, 272, 3), 90, np.uint8), "rgb24")))
         file.mux(stream.encode(None))
-    failed(stereosr("upscale", plain), 2, "plain.mp4", "--layout sbs")
-    failed(stereosr("upscale", clip, "--out-layout", "pair"), 2, "cannot be written as pair")
+    failed(in_process("upscale", plain), 2, "plain.mp4", "--layout sbs")
+    failed(in_process("upscale", clip, "--out-layout", "pair"), 2, "cannot be written as pair")
     plain.write_text("no video")
-    failed(stereosr("upscale", plain), 1, "plain.mp4")
-    done = stereosr("upscale", clip, "--dry-run")
+    failed(in_process("upscale", plain), 1, "plain.mp4")
+    done = in_process("upscale", clip, "--dry-run")
     assert done.stdout.strip().endswith("clip_SBS_x4.mp4")
-    done = stereosr("upscale", clip.parent, "-o", clip.parent / "out", "--dry-run")
+    done = in_process("upscale", clip.parent, "-o", clip.parent / "out", "--dry-run")
     assert done.stdout == f"{clip} -> {clip.parent / 'out/clip_SBS_x4.mp4'}\n"
     assert "plain.mp4" in done.stderr
     assert {p.name for p in clip.parent.iterdir()} == {"clip_SBS.mp4", "plain.mp4"}

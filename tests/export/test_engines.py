@@ -15,7 +15,7 @@ from stereosr.errors import BackendUnavailable, UsageError
 from stereosr.models.engine_file import EngineFile, read_engine, why_unusable
 from stereosr.models.library import BUNDLED, file_name, fp16_path
 from stereosr.models.spec import METADATA_KEY, read_spec
-from stereosr_cli.engine import build_engine, variant
+from stereosr_cli.work.build import build_engine, variant
 from stereosr_export.precision import to_half
 from stereosr_export.to_onnx import spec_of, trace
 from stereosr_export.zoo import find

@@ -1,14 +1,17 @@
 """What ``stereosr build`` and ``stereosr export --format tensorrt`` share."""
 
+import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from stereosr.backends.nvidia import Gpu, driver
+from stereosr.backends.tensorrt.build import EXTRAS, RTX, build, identify, profile_of
 from stereosr.errors import BackendUnavailable, UsageError, install_hint
-
-if TYPE_CHECKING:
-    from stereosr.backends.nvidia import Gpu
+from stereosr.models.engine_file import why_unusable
+from stereosr.models.spec import read_spec
+from stereosr.system import cache_dir
+from stereosr_cli.progress import BuildProgress
 
 
 def build_engine(
@@ -19,13 +22,20 @@ def build_engine(
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Build the engine, with progress on stderr, and say what it is."""
-    from stereosr.backends.tensorrt.build import build, identify, profile_of
-    from stereosr.models.engine_file import why_unusable
-    from stereosr.models.spec import read_spec
-    from stereosr.system import cache_dir
-    from stereosr_cli.progress import BuildProgress
+    """Build the engine, with progress on stderr, and print what it is.
 
+    Args:
+        onnx: the model.
+        targets: compute capabilities, as ``sm89``; empty for the GPU of this machine.
+        size: LR rows and columns of a fixed tile, None for any size.
+        workspace: bytes that a layer may use, None for TensorRT's own limit.
+        out: the file to write, None for where ``upscale`` finds it.
+        overwrite: write over an existing file.
+
+    Raises:
+        UsageError: if the file exists, or a target is not one.
+        BackendUnavailable: if TensorRT is not installed or cannot build here.
+    """
     spec = read_spec(onnx)
     wanted = identify(
         onnx,
@@ -53,26 +63,21 @@ def build_engine(
     )
 
 
-def this_gpu() -> "Gpu | None":
-    from stereosr.backends.nvidia import driver
-
+def this_gpu() -> Gpu | None:
+    """The first GPU of this machine."""
     here = driver()
     return here.gpus[0] if here else None
 
 
 def variant(targets: tuple[str, ...]) -> str:
-    """The TensorRT to build with: RTX for cards that are named, else the first one installed.
+    """The TensorRT to build with: RTX for GPUs that are named, else the first one installed.
 
     Raises:
         BackendUnavailable: if none is installed.
     """
-    import importlib.util
-
-    from stereosr.backends.tensorrt.build import EXTRAS, RTX
-
     found = [name for name in EXTRAS if importlib.util.find_spec(name)]
     if not found:
         raise BackendUnavailable(
-            f"TensorRT is not installed: {install_hint('rtx')} for RTX cards, {install_hint('tensorrt')} for others"
+            f"TensorRT is not installed: {install_hint('rtx')} for RTX GPUs, {install_hint('tensorrt')} for others"
         )
     return RTX if targets else found[0]
