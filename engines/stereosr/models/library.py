@@ -46,9 +46,9 @@ def _model_files() -> dict[Path, ModelSpec | str]:
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
-    """Sorted; none where the folder is not there or cannot be read."""
+    """The regular files, sorted; none where the folder is not there or cannot be read."""
     try:
-        return sorted(folder.glob(f"*{suffix}"))
+        return [path for path in sorted(folder.glob(f"*{suffix}")) if path.is_file()]
     except OSError:
         return []
 
@@ -77,7 +77,7 @@ def fp32_source_of(path: Path, spec: ModelSpec) -> Path | None:
     """
     for folder in dict.fromkeys((path.parent, cache_dir(), BUNDLED)):
         for candidate in _files(folder, ".onnx"):
-            with suppress(OSError):  # a folder of that name, a link that leads nowhere
+            with suppress(OSError):  # one that may not be read
                 if hashlib.sha256(candidate.read_bytes()).hexdigest() == spec.fp32_sha256:
                     return candidate
     return None

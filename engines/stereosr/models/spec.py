@@ -56,7 +56,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "fp32_sha256": (
         "a sha256 in hex, or empty",
-        lambda value: _text(value) and bool(re.fullmatch("([0-9a-f]{64})?", value)) is not None,
+        lambda value: _text(value) and bool(re.fullmatch("([0-9a-f]{64})?", value)),
     ),
     "max_tile": ("two whole numbers from 1 on, or null", lambda value: value is None or _two(1)(value)),
 }
