@@ -2,16 +2,20 @@
 
 import hashlib
 import os
+import platform
 import secrets
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+import psutil
 
 from stereosr.errors import StereosrError, UsageError, reason
 
 _ABANDONED = 24 * 3600
-"""Seconds after which a temporary file is what a killed process left."""
+"""Seconds after which a temporary file of another machine is what a killed process left."""
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
@@ -37,15 +41,15 @@ def write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:
     """Write files by way of temporary ones beside them; none appears before all are there.
 
     Temporary names are unique, so that of two processes writing one file the last one wins, whole. What a killed
-    process left is removed when the file is written again a day later.
+    process left is removed when the file is written again; if that is done on another machine, a day later.
     """
     parts: dict[Path, Path] = {}
     try:
         for path, data in files:
             name = hashlib.sha256(path.name.encode(errors="surrogateescape")).hexdigest()[:16]
             with named(path):
-                _remove_old(path.parent.glob(f".{name}.*.part"))
-                parts[path] = path.with_name(f".{name}.{secrets.token_hex(8)}.part")
+                _remove_abandoned(path.parent.glob(f".{name}.*.part"))
+                parts[path] = path.with_name(f".{name}.{_machine()}.{os.getpid()}.{secrets.token_hex(4)}.part")
                 parts[path].write_bytes(data)
         for path, part in parts.items():
             with named(path):
@@ -56,12 +60,25 @@ def write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:
                 part.unlink()
 
 
-def _remove_old(parts: Iterable[Path]) -> None:
+def _remove_abandoned(parts: Iterable[Path]) -> None:
     """Those that no process can still be writing."""
     for part in parts:
-        with suppress(OSError):
-            if part.stat().st_mtime < time.time() - _ABANDONED:
+        with suppress(OSError, ValueError):
+            _, _, machine, process, _, _ = part.name.split(".")
+            dead = machine == _machine() and not psutil.pid_exists(int(process))
+            if dead or part.stat().st_mtime < time.time() - _ABANDONED:
                 part.unlink()
+
+
+@cache
+def _machine() -> str:
+    """Tells apart machines, and containers, each of which counts its processes by itself."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        name = boot + str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # no Linux
+        name = platform.node()
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 @contextmanager
