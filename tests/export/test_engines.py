@@ -9,7 +9,6 @@ import pytest
 
 from command import failed, stereosr
 from golden import with_golden_weights
-from stereosr.backends.tensorrt import build as tensorrt_build
 from stereosr.backends.tensorrt.build import EXTRAS, RTX, build, count_layers, identify, load, profile_of
 from stereosr.errors import BackendUnavailable, UsageError
 from stereosr.models.engine_file import EngineFile, read_engine, why_unusable
@@ -96,7 +95,8 @@ def test_what_is_kept_is_built_again_where_it_is_stale_or_damaged(
     monkeypatch.setenv("STEREOSR_HOME", str(tmp_path / "home"))
     onnx_file = BUNDLED / file_name("nafssr-t", 2)
     monkeypatch.setattr(
-        tensorrt_build, "build", lambda _onnx, wanted, _step: EngineFile(wanted, read_spec(onnx_file), 2, 1, b"plan")
+        "stereosr_cli.work.build.build",
+        lambda _onnx, wanted, _step: EngineFile(wanted, read_spec(onnx_file), 2, 1, b"plan"),
     )
 
     def built(out: Path | None = None) -> str:
@@ -135,7 +135,7 @@ def test_what_cannot_be_built_is_refused_in_one_line(half, tmp_path: Path) -> No
 
 def test_without_tensorrt_the_pip_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(BackendUnavailable, match=r'pip install "stereosr\[rtx\]" for RTX cards') as problem:
+    with pytest.raises(BackendUnavailable, match=r'pip install "stereosr\[rtx\]" for RTX GPUs') as problem:
         variant(())
     assert problem.value.exit_code == 4
     for name, extra in EXTRAS.items():
