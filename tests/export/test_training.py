@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
 
-from command import failed, stereosr
+from command import failed, in_process, stereosr
 from shared_data import ROOT
 from stereosr.errors import UsageError
 from stereosr.evaluation.degrade import degrade
@@ -24,7 +25,7 @@ from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
 from stereosr_export.training.data import Patches, cut
 from stereosr_export.training.loop import LOSSES, train, warm_start
-from stereosr_export.training.scenes import MANY, Pictures, Scene, SceneFiles, find_scenes, hold_back
+from stereosr_export.training.scenes import MANY, Pictures, Scene, SceneFiles, find_scenes, hold_back, read_scene
 from stereosr_export.training.synthetic_stereo import render_pair
 from stereosr_export.zoo import find, zoo
 
@@ -229,6 +230,22 @@ def test_every_layout_gives_the_same_patches(tmp_path, monkeypatch, layout, many
         np.testing.assert_array_equal(cut(scene, 0, 0, (20, 40), 2)[0][0], degrade(left, 2))
     lr, hr = patches(pictures, (20, 40), shuffle_colours=False)[0]
     assert (lr.shape, hr.shape) == ((6, 20, 40), (6, 40, 80))
+
+
+def test_pictures_are_read_as_upscale_reads_them(tmp_path):
+    """16 bits are rounded to 8, EXIF orientation is applied, and 8 bits are OpenCV's to the last."""
+    deep = np.random.default_rng(3).integers(0, 65536, (8, 12, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray((deep >> 8).astype(np.uint8)).save(tmp_path / "turned.jpg", exif=exif)
+    cv2.imwrite(str(tmp_path / "plain.webp"), (deep >> 8).astype(np.uint8), [cv2.IMWRITE_WEBP_QUALITY, 101])
+    read = {}
+    for name in ("deep.png", "turned.jpg", "plain.webp"):
+        read[name] = read_scene(SceneFiles(name, (tmp_path / name, tmp_path / name), None), 2).left
+    np.testing.assert_array_equal(read["deep.png"], np.rint(deep / 257))
+    assert read["turned.jpg"].shape == (12, 8, 3)
+    np.testing.assert_array_equal(read["plain.webp"], cv2.imread(str(tmp_path / "plain.webp"))[..., ::-1])
 
 
 def test_lr_that_does_not_belong_to_its_hr_is_refused(tmp_path):
@@ -494,6 +511,7 @@ def test_the_command_trains(data):
     assert done.returncode == 0, done.stderr
     assert "2/2 · loss" in done.stderr
     assert (data / "cli" / "best.safetensors").exists()
+    failed(in_process("train", toml, "--preset", "nafssr-t"), 2, "No such option")
 
 
 def test_the_psnr_loss_counts_an_easy_picture_as_much_as_a_hard_one():

@@ -179,6 +179,7 @@ def _halve(picture: UInt8) -> UInt8:
 
 
 def _read(path: Path) -> UInt8:
+    """H x W x 3, RGB, upright; 16-bit pictures are rounded to 8 bits, as training works in those."""
     try:
         pixels = read_picture(path).pixels
     except StereosrError as error:
