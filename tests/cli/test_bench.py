@@ -52,8 +52,9 @@ def lines(text: str) -> list[dict]:
 def test_alone_it_measures_the_bundled_models_on_the_bundled_example(home):
     done = stereosr("bench", "--only", "quality", "--json", **home)
     assert done.returncode == 0, done.stderr
-    bicubic, model = lines(done.stdout)
+    bicubic, model, photo = lines(done.stdout)
     assert (bicubic["model"], model["model"], model["backend"]) == ("bicubic", "nafssr-t", "ort-cpu")
+    assert (photo["model"], photo["backend"]) == ("nafssr-t-photo", "ort-cpu")
     assert model["psnr_avg"] > bicubic["psnr_avg"] + 1
     assert model["parameters"] > 400_000
     assert model["gmacs"] > 50
@@ -100,7 +101,7 @@ def test_every_output_has_every_row(dataset, home, tmp_path):
         assert text in done.stdout, done.stdout
     kept = out.read_text(encoding="utf-8")
     table = stereosr("bench", dataset, "--rounds", 1, "-o", out, "--csv", **home).stdout
-    bicubic, model = csv.DictReader(io.StringIO(table))
+    bicubic, model, _photo = csv.DictReader(io.StringIO(table))
     assert float(model["psnr_avg"]) > float(bicubic["psnr_avg"]) > 15
     assert float(model["first"]) > float(model["latency"]) > float(bicubic["latency"]) > 0
     assert int(model["memory"]) > 10**7
@@ -112,7 +113,8 @@ def test_every_output_has_every_row(dataset, home, tmp_path):
 
 def test_ctrl_c_and_a_second_start_finish_the_table(dataset, home):
     """Without -o: what was measured is found in the user's cache, and gone when the table is finished."""
-    command = [sys.executable, "-m", "stereosr_cli", "bench", str(dataset), "-x", "--only", "quality", "--json"]
+    command = [sys.executable, "-m", "stereosr_cli", "bench", str(dataset), "-x", "-n", "nafssr-t"]
+    command += ["--only", "quality", "--json"]
     first = subprocess.Popen(command, env=os.environ | home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = Path(home["STEREOSR_HOME"]) / "bench"
     while not any('"scene"' in p.read_text(encoding="utf-8") for p in folder.glob("*.jsonl")):
@@ -126,7 +128,7 @@ def test_ctrl_c_and_a_second_start_finish_the_table(dataset, home):
     done = [record for record in lines(kept.read_text(encoding="utf-8")) if record["kind"] == "scene"]
     assert 1 <= len(done) < 6
     kept.write_text(kept.read_text(encoding="utf-8").replace(json.dumps(done[0]), json.dumps(done[0] | {"lost": 0.5})))
-    second = stereosr("bench", dataset, "-x", "--only", "quality", "--json", **home)
+    second = stereosr("bench", dataset, "-x", "-n", "nafssr-t", "--only", "quality", "--json", **home)
     assert second.returncode == 0, second.stderr
     assert "going on" in second.stderr
     rows = lines(second.stdout)
@@ -165,13 +167,13 @@ def test_bad_scenes_are_one_line_each_and_the_rest_goes_on(dataset, home, tmp_pa
     failed(done, 3, "2 left out")
     assert "left out: mixed: hr0.png is 540x180, hr1.png is 544x180" in done.stderr
     assert "left out: hr/alone/hr0.png: no partner" in done.stderr
-    assert [row["scenes"] for row in lines(done.stdout)] == [1, 1]
+    assert [row["scenes"] for row in lines(done.stdout)] == [1, 1, 1]
 
 
 def test_what_cannot_be(home, tmp_path):
     failed(stereosr("bench", tmp_path, **home), 2, "no stereo pairs")
     failed(stereosr("bench", "-b", "no-such-backend", **home), 2, "no-such-backend", "ort-cpu")
-    failed(stereosr("bench", "-s", 3, **home), 2, "no x3 engine", "pass -s 2 or -s 4")
+    failed(stereosr("bench", "-s", 3, **home), 2, "no nafssr-t x3", "pass -s 2 or -s 4")
     failed(stereosr("bench", "-n", "no-such-model", **home), 2, "no-such-model", "nafssr-t x4")
     failed(stereosr("bench", "--check", tmp_path / "missing.jsonl", **home), 2, "cannot read")
 
