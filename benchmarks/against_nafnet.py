@@ -12,6 +12,7 @@ import logging
 import sys
 import tempfile
 import types
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
@@ -95,12 +96,13 @@ def main() -> None:
     weights = chosen.weights or own_weights(find("nafssr-t"), chosen.scale)
     model, scale, state = load_weights(weights, scale=chosen.scale)
     data = open_dataset(chosen.data, scale)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
         file = Path(folder, "ours.onnx")
         network = model.create(scale)
         network.load_state_dict(state)
         export(model, network, spec_of(model, network, scale, "", ""), file)
-        ours = [m for m in open_models({file: read_spec(file)}, [], False, RunOptions()) if isinstance(m, Model)]
+        models = open_models({file: read_spec(file)}, [], False, RunOptions(), opened)
+        ours = [m for m in models if isinstance(m, Model)]
         authors = Authors(authors_network(chosen.reference, scale, state), ours[0].row)
         methods: list[Method] = [Bicubic(scale), authors, *ours]
         log = Log(chosen.out or Path(folder, "log.jsonl"))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +111,9 @@ def _methods(chosen: dict[str, Any], scale: int) -> "tuple[list[Method], list[st
         files |= named
     methods: list[Method] = [Bicubic(scale)]
     problems = []
-    for model in open_models(files, chosen["backends"], chosen["ensemble"], RunOptions(threads=chosen["threads"])):
+    opened = click.get_current_context().with_resource(ExitStack())  # until the command ends
+    options = RunOptions(threads=chosen["threads"])
+    for model in open_models(files, chosen["backends"], chosen["ensemble"], options, opened):
         if isinstance(model, StereosrError):
             if chosen["backends"]:
                 raise model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from stereosr.atomic import check_writable, write_bytes
-from stereosr.backends.tensorrt.build import cards
+from stereosr.backends.tensorrt.build import build_targets
 from stereosr.errors import UsageError
 from stereosr.models.engine_file import SUFFIX
 from stereosr.models.library import DEFAULT_MODEL, bundled, file_name, fp16_path
@@ -52,7 +52,9 @@ def export(options: ExportOptions) -> None:
         ready = bundled(options.model or DEFAULT_MODEL, options.scale)
     need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
     if options.file_format == "tensorrt":
-        cards(variant(options.target), options.target, this_gpu())  # said before the minutes that the rest takes
+        build_targets(
+            variant(options.target), options.target, this_gpu()
+        )  # said before the minutes that the rest takes
     model, sources = (None, ready) if ready else _weights(options)
     name = options.name or (model.name if model else options.model or DEFAULT_MODEL)
     for scale, (source, target) in _with_targets(sources, name, options).items():

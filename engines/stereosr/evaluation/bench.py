@@ -120,16 +120,20 @@ class Model:
 
 
 def open_models(
-    files: Mapping[Path, ModelSpec], backends: Sequence[str], ensemble: bool, options: RunOptions
+    files: Mapping[Path, ModelSpec],
+    backends: Sequence[str],
+    ensemble: bool,
+    options: RunOptions,
+    opened: contextlib.ExitStack,
 ) -> Iterator[Model | StereosrError]:
     """Every file on every backend, with the self-ensemble as well if asked for; an error for what cannot be opened.
 
-    Without ``backends`` those are used that work on this machine.
+    Without ``backends`` those are used that work on this machine. The models are closed with ``opened``.
     """
     for file in files:
         for kind in backends or [k.name for k in available_backends() if k.missing() is None]:
             try:
-                backend = open_backend(file, kind, options)
+                backend = opened.enter_context(open_backend(file, kind, options))
             except StereosrError as error:
                 yield error if backends else StereosrError(f"{file.name} on {kind}: {error}")
                 continue

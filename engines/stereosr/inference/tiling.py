@@ -62,7 +62,7 @@ TARGET_TILE_BYTES = 2 * 2**30
 def plan_for_memory(
     height: int, width: int, spec: ModelSpec, budget: int, disparity: int, overlap: int | None = None
 ) -> TilePlan:
-    """Tiles whose working memory stays within ``budget`` bytes, and if possible within ``COMFORTABLE``.
+    """Tiles whose working memory stays within ``budget`` bytes, and if possible within ``TARGET_TILE_BYTES``.
 
     The estimate is ``spec.memory``: bytes a pixel, and bytes a pixel and column for the attention maps (H x W x W).
     Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap by the largest
@@ -100,7 +100,7 @@ def overlap_rows(spec: ModelSpec) -> int:
 def overlap_columns(spec: ModelSpec, disparity: int) -> int:
     """Columns that tiles side by side share, so that what is used of each has around it all that it depends on.
 
-    That are its matches, at most ``disparity`` LR pixels away, and half of TLSC's window.
+    These are its matches, at most ``disparity`` LR pixels away, and half of TLSC's window.
     """
     return _overlap(max(disparity, spec.halo, spec.mean_window[1] // 2 if spec.mean_window else 0))
 

@@ -15,11 +15,11 @@ from stereosr.backends.registry import Choice, available_backends, choose, open_
 from stereosr.errors import BackendUnavailable, UsageError
 from stereosr.types import StereoPair
 
-CARD = Driver("580.65", "13.0", (Gpu("NVIDIA RTX", "sm89", 24 << 30),))
+GPU = Driver("580.65", "13.0", (Gpu("NVIDIA RTX", "sm89", 24 << 30),))
 
 
 def states(*rows: str) -> list[State]:
-    """``a+``: works; ``a-``: is missing, nobody expects it; ``a!``: is missing, though its library or card is here."""
+    """``a+``: works; ``a-``: is missing, nobody expects it; ``a!``: is missing, though its library or GPU is here."""
     return [State(row[0], None if row[1] == "+" else f"no {row[0]}", expected=row[1] != "-") for row in rows]
 
 
@@ -64,12 +64,12 @@ def chosen(requested: str, suffix: str = ".onnx") -> Choice:
     return open_model(lambda _kind: Path("x"), suffix, requested, RunOptions())[2]
 
 
-def test_a_machine_without_a_card_does_not_hear_of_backends_that_nobody_installed(monkeypatch):
+def test_a_machine_without_a_gpu_does_not_hear_of_backends_that_nobody_installed(monkeypatch):
     here = (kind("gpu", on_gpu=True), kind("cpu", missing=lambda: None))
     monkeypatch.setattr(registry, "available_backends", lambda: here)
     monkeypatch.setattr(base, "driver", lambda: None)
     assert chosen("auto") == Choice("cpu", ())
-    monkeypatch.setattr(base, "driver", lambda: CARD)
+    monkeypatch.setattr(base, "driver", lambda: GPU)
     assert chosen("auto") == Choice("cpu", ("gpu: no gpu",))
 
 
@@ -105,29 +105,29 @@ def test_every_kind_has_a_name_and_a_rank_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("packages", "card", "providers", "reason"),
+    ("packages", "gpu", "providers", "reason"),
     [
-        (set(), CARD, [], 'onnxruntime-gpu is not installed: pip install "stereosr[gpu]"'),
-        ({"onnxruntime"}, CARD, [], "pip uninstall onnxruntime, then pip install"),
+        (set(), GPU, [], 'onnxruntime-gpu is not installed: pip install "stereosr[gpu]"'),
+        ({"onnxruntime"}, GPU, [], "pip uninstall onnxruntime, then pip install"),
         (
             {"onnxruntime", "onnxruntime-gpu"},
-            CARD,
+            GPU,
             [],
             "both installed and overwrite each other: pip uninstall onnxruntime",
         ),
         ({"onnxruntime-gpu"}, None, [], "no NVIDIA driver answers"),
         (
             {"onnxruntime-gpu"},
-            CARD,
+            GPU,
             ["CPUExecutionProvider"],
             "has no CUDA: pip uninstall onnxruntime-gpu, then pip install",
         ),
-        ({"onnxruntime-gpu"}, CARD, ["CUDAExecutionProvider"], None),
+        ({"onnxruntime-gpu"}, GPU, ["CUDAExecutionProvider"], None),
     ],
 )
-def test_what_onnxruntime_lacks_for_cuda_is_said_with_the_command(monkeypatch, packages, card, providers, reason):
+def test_what_onnxruntime_lacks_for_cuda_is_said_with_the_command(monkeypatch, packages, gpu, providers, reason):
     monkeypatch.setattr(ort_cuda, "installed_version", lambda name: "1" if name in packages else None)
-    monkeypatch.setattr(ort_cuda, "driver", lambda: card)
+    monkeypatch.setattr(ort_cuda, "driver", lambda: gpu)
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
     found = ort_cuda.BACKENDS[0].missing()
     assert found == reason if reason is None else reason in (found or "")

@@ -3,15 +3,19 @@
 import json
 import shutil
 import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from fakes import FakeBackend
+from stereosr import system
+from stereosr.backends.base import RunOptions
 from stereosr.errors import StereosrError, UsageError
-from stereosr.evaluation import timing
+from stereosr.evaluation import bench
 from stereosr.evaluation.bench import (
     BICUBIC,
     Bicubic,
@@ -22,6 +26,7 @@ from stereosr.evaluation.bench import (
     describe,
     measure_latency,
     measure_quality,
+    open_models,
     read_log,
     regressions,
     summarise,
@@ -214,7 +219,7 @@ def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_pat
     results = [tmp_path / "results.json", package / "README.md"]
     for path in (package / "timing.py", *results):
         path.write_text("")
-    monkeypatch.setattr(timing, "__file__", str(package / "timing.py"))
+    monkeypatch.setattr(system, "__file__", str(package / "timing.py"))
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], check=True)
     assert machine()["commit"] is None
@@ -227,3 +232,20 @@ def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_pat
     assert machine()["commit"] == head[:12]
     (package / "timing.py").write_text("changed")
     assert machine()["commit"] == f"{head[:12]}-dirty"
+
+
+def test_models_are_closed_with_the_stack_that_opened_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backends: list[FakeBackend] = []
+
+    def open_fake(*_: object) -> FakeBackend:
+        backends.append(FakeBackend())
+        return backends[-1]
+
+    monkeypatch.setattr(bench, "open_backend", open_fake)
+    (tmp_path / "x.onnx").write_bytes(b"")
+    files = {tmp_path / "x.onnx": FakeBackend().spec}
+    with ExitStack() as opened:
+        models = list(open_models(files, ["a", "b"], True, RunOptions(), opened))
+        assert len(models) == 4
+        assert not any(backend.closed for backend in backends)
+    assert [backend.closed for backend in backends] == [True, True]

@@ -1,4 +1,4 @@
-"""TensorRT, for data-centre cards and for RTX cards. One builder, one runner; two libraries of the same API."""
+"""TensorRT, for data-centre GPUs and for RTX GPUs. One builder, one runner; two libraries of the same API."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ BACKENDS = (
         on_gpu=True,
         reads=(".onnx", SUFFIX),
     ),
-    BackendInfo(  # GeForce and RTX cards from Turing on: engines are built in seconds, on any machine
+    BackendInfo(  # GeForce and RTX GPUs from Turing on: engines are built in seconds, on any machine
         name="tensorrt-rtx",
         priority=20,
         distribution="tensorrt-rtx",

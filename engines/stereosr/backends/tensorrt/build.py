@@ -1,7 +1,7 @@
 """ONNX to TensorRT engine: one builder for ``tensorrt`` (10.12 to 11) and ``tensorrt_rtx``.
 
-Networks are strongly typed: precision is that of the ONNX file. ``tensorrt_rtx`` builds for any RTX card, without one
-in the machine; ``tensorrt`` builds by timing on the card at hand.
+Networks are strongly typed: precision is that of the ONNX file. ``tensorrt_rtx`` builds for any RTX GPU, without one
+in the machine; ``tensorrt`` builds by timing on the GPU at hand.
 """
 
 import hashlib
@@ -22,34 +22,41 @@ TENSORRT, RTX = "tensorrt", "tensorrt_rtx"
 EXTRAS = {TENSORRT: "tensorrt", RTX: "rtx"}
 """The modules that build and run engines, and the extra of this package that installs each."""
 
-BEST, MOST = (270, 480), (540, 960)
-"""Of the dynamic profile, in LR pixels: larger pictures come in tiles."""
+OPT_SIZE, MAX_SIZE = (270, 480), (540, 960)
+"""Of the dynamic profile, in LR rows and columns: larger pictures come in tiles."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a phase of the build, the steps done and all of its steps."""
 
 
 def profile_of(spec: ModelSpec, size: Size | None) -> Profile:
-    """A fixed tile of this size, or, without one, every size from the model's least to 540 x 960.
+    """A fixed tile of this size, or, without one, every size from the model's smallest to ``MAX_SIZE``.
 
     Raises:
         UsageError: if the model takes no such size.
     """
     if size is None:
-        least: Size = (max(spec.min_tile[0], 8), max(spec.min_tile[1], 8))
-        return Profile(least, BEST, MOST)
+        smallest: Size = (max(spec.min_tile[0], 8), max(spec.min_tile[1], 8))
+        return Profile(smallest, OPT_SIZE, MAX_SIZE)
     if any(s < m or s % spec.multiple_of for s, m in zip(size, spec.min_tile, strict=True)):
-        least_size = "x".join(map(str, spec.min_tile))
-        raise UsageError(f"{spec.title} takes tiles of at least {least_size}, not {size[0]}x{size[1]}: pass --size")
+        smallest_size = "x".join(map(str, spec.min_tile))
+        raise UsageError(f"{spec.title} takes tiles of at least {smallest_size}, not {size[0]}x{size[1]}: pass --size")
     return Profile(size, size, size)
 
 
-def cards(variant: str, targets: tuple[str, ...], gpu: Gpu | None) -> tuple[tuple[str, ...], str]:
-    """The compute capabilities to build for, those of the card given if none are asked for, and the name of the card
-    that the engine will be bound to, empty if none.
+def build_targets(variant: str, targets: tuple[str, ...], gpu: Gpu | None) -> tuple[tuple[str, ...], str]:
+    """What to build for.
+
+    Args:
+        variant: ``TENSORRT`` or ``RTX``.
+        targets: compute capabilities, ``sm89``; none for that of ``gpu``.
+        gpu: the one at hand.
+
+    Returns:
+        The compute capabilities, and the name of the GPU that the engine will be bound to, empty if to none.
 
     Raises:
-        BackendUnavailable: if the variant is not installed, or does not serve the card given.
+        BackendUnavailable: if the variant is not installed, or does not serve the GPU given.
         UsageError: for targets that it does not have.
     """
     trt = load(variant)
@@ -77,8 +84,8 @@ def identify(
     gpu: Gpu | None = None,
     workspace: int = 0,
 ) -> Identity:
-    """What the engine of this file would be. Raises as ``cards``."""
-    targets, name = cards(variant, targets, gpu)
+    """What the engine of this file would be. Raises as ``build_targets``."""
+    targets, name = build_targets(variant, targets, gpu)
     digest = hashlib.sha256(onnx.read_bytes()).hexdigest()
     return Identity(digest, profile, variant, load(variant).__version__, targets, name, workspace)
 
@@ -142,7 +149,7 @@ def rtx_targets(trt: Any) -> list[str]:
 
 
 def why_unsupported(trt: Any, variant: str, gpu: Gpu) -> str | None:
-    """Why engines of this variant do not run on a card, and what to do; None if they do."""
+    """Why engines of this variant do not run on a GPU, and what to do; None if they do."""
     if variant != RTX or gpu.capability in rtx_targets(trt):
         return None
     served = ", ".join(rtx_targets(trt))
@@ -208,7 +215,7 @@ def _monitor(trt: Any, progress: Progress) -> Any:
 
 
 class _TimingCache:
-    """What ``tensorrt`` measured on this card in earlier builds. TensorRT-RTX measures nothing."""
+    """What ``tensorrt`` measured on this GPU in earlier builds. TensorRT-RTX measures nothing."""
 
     def __init__(self, config: Any, wanted: Identity) -> None:
         self._config = config

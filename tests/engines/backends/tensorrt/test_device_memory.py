@@ -297,10 +297,10 @@ def test_pycuda_comes_first_and_without_both_the_command_is_named(monkeypatch: p
 
 
 def test_cuda_python_takes_what_we_give_it(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its own functions, which fail for want of a card: what they do not understand would be another error."""
+    """Its own functions, which fail for want of a GPU: what they do not understand would be another error."""
     real = pytest.importorskip("cuda.bindings.runtime", reason="needs cuda-python: pip install stereosr[rtx]")
     if driver() is not None:
-        pytest.skip("there is a card, which would be given wild pointers")
+        pytest.skip("there is a GPU, which would be given wild pointers")
     for name in vars(fake_cuda_python(memory)):
         if not name.startswith("__"):
             assert hasattr(real, name), name

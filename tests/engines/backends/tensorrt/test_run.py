@@ -32,7 +32,7 @@ def device() -> FakeDevice:
 
 @pytest.fixture
 def machine(device: FakeDevice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeTensorRT:
-    """A machine with TensorRT-RTX 1.7 and one card."""
+    """A machine with TensorRT-RTX 1.7 and one GPU."""
     fake = FakeTensorRT(device)
     monkeypatch.setenv("STEREOSR_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(tensorrt_run, "load", lambda _variant: fake)
@@ -193,7 +193,7 @@ def test_what_the_network_itself_lacks_is_said(device: FakeDevice, machine: Fake
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_card_that_this_tensorrt_does_not_serve_is_said_before_it_is_tried(
+def test_a_gpu_that_this_tensorrt_does_not_serve_is_said_before_it_is_tried(
     machine: FakeTensorRT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
@@ -238,7 +238,7 @@ def test_a_given_engine_that_does_not_fit_is_refused(tmp_path: Path, changes: di
 
 
 @pytest.mark.usefixtures("machine")
-def test_a_given_engine_that_fits_runs_and_a_card_that_is_not_there_does_not(tmp_path: Path) -> None:
+def test_a_given_engine_that_fits_runs_and_a_gpu_that_is_not_there_does_not(tmp_path: Path) -> None:
     engine_of(ANY_SIZE).write(tmp_path / "x.engine")
     pair = random_pair(6, 5)
     assert same(open_engine(tmp_path / "x.engine", RunOptions(), "tensorrt_rtx").infer(pair), twice(pair))
