@@ -8,10 +8,10 @@ from pathlib import Path, PurePath
 from stereosr.atomic import check_writable
 from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
-from stereosr.io.images import SUFFIXES
-from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout, detect_layout, is_named
+from stereosr.io.detect import detect, detect_by_name
+from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
 from stereosr.io.pairs import OUTPUTS, PairFiles, pair_lists, scan_folder, visible
-from stereosr.io.video import detect_video_layout, is_video, output_suffix
+from stereosr.io.video import output_suffix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ _SIDES = PurePath("left"), PurePath("right")
 
 
 def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
-    alone = layout not in (None, "pair") or any(p.suffix.lower() in STEREO_SUFFIXES or is_video(p) for p in paths)
+    alone = layout not in (None, "pair") or any(detect_by_name(p).kind in ("stereo", "video") for p in paths)
     return len(paths) == 2 and not alone and not all(p.is_dir() for p in paths)
 
 
@@ -129,7 +129,7 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
                 left_out.append(f"cannot look into {path}: permission denied")
-        elif path in paired or not _is_picture_or_video(path):
+        elif path in paired or detect_by_name(path).kind == "other":
             continue
         elif path.stem.endswith(naming.ignored):
             ignored.append(path)
@@ -145,10 +145,6 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
     return items, [*left_out, *_taken_for_results(ignored, items)]
 
 
-def _is_picture_or_video(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES.keys() | STEREO_SUFFIXES.keys() or is_video(path)
-
-
 def _taken_for_results(paths: Iterable[Path], items: Iterable[Item]) -> list[str]:
     """A line for each, except for the results of these very items."""
     ours = {target.resolve() for item in items for target in item.targets}
@@ -160,7 +156,7 @@ def _taken_for_results(paths: Iterable[Path], items: Iterable[Item]) -> list[str
 
 
 def _no_partner(path: Path) -> str:
-    return f"no partner for {path}" if path.suffix.lower() in SUFFIXES else f"{path} does not show two views"
+    return f"no partner for {path}" if detect_by_name(path).kind == "picture" else f"{path} does not show two views"
 
 
 def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePath], naming: Naming) -> Item:
@@ -175,7 +171,7 @@ def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePa
 
 def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> Item:
     name, out_layout = str(below / path.stem), naming.layout or ("pair" if layout == "heic" else layout)
-    if is_video(path):
+    if detect_by_name(path).kind == "video":
         if naming.format:
             raise UsageError(f"{path} is a video: leave out -f {naming.format[1:]}")
         named = path.with_suffix(output_suffix(path))
@@ -201,13 +197,11 @@ def _target(source: Path, below: PurePath, naming: Naming, ending: str, layout: 
 
 def _shown_layout(path: Path) -> Layout | None:
     """How a file holds both views; None where its content does not show it, or neither suffix nor name says it."""
-    if is_video(path):
-        return detect_video_layout(path)
-    return detect_layout(path) if path.suffix.lower() in STEREO_SUFFIXES or is_named(path.stem) else None
+    return detect(path).layout if detect_by_name(path).claims_both else None
 
 
 def _known_layout(path: Path) -> Layout:
-    layout = detect_video_layout(path) if is_video(path) else detect_layout(path)
+    layout = detect(path).layout
     if layout is None:
         raise UsageError(
             f"{path} does not show two views: give LEFT RIGHT alone, a folder of pairs with -o OUT, or say --layout sbs"

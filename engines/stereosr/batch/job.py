@@ -19,8 +19,8 @@ from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.manifest import Manifest, file_sha256
 from stereosr.batch.pictures import Views, encode_results, read_views, upscale_views
 from stereosr.errors import OutOfMemory, StereosrError, UsageError, reason
+from stereosr.io.detect import detect_by_name
 from stereosr.io.images import Picture
-from stereosr.io.video import is_video
 
 __all__ = ["Settings", "run"]
 
@@ -94,7 +94,8 @@ class _Job:
         if not self.settings.overwrite and self.manifest.is_done(key, item):
             return _Prepared(key, done_before=True)
         self._check_targets(key, item)
-        return _Prepared(key, views=None if is_video(item.sources[0]) else read_views(item, self.settings))
+        is_video = detect_by_name(item.sources[0]).kind == "video"
+        return _Prepared(key, views=None if is_video else read_views(item, self.settings))
 
     def finish(self, item: Item, preparing: "Future[_Prepared]") -> Result:
         """The boundary: whatever befalls the item becomes its failed result here."""

@@ -19,8 +19,6 @@ from stereosr.io.images import SUFFIXES, Metadata, Picture, carried_tags
 from stereosr.types import Pixels, quantise, to_float
 
 _MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
-
-
 _JPEG_BLOCK = 65000  # a metadata block of a JPEG file lies in one segment of 64 KB
 
 
@@ -65,11 +63,8 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
         if kind == "JPEG":
             options = {"quality": 95 if quality is None else quality, "subsampling": 0}
         elif kind == "WEBP":
-            lossless = {
-                "lossless": True,
-                "exact": True,
-                "quality": 20,
-            }  # the effort: more takes longer and saves nothing
+            # here, quality is the effort: more takes longer and saves nothing
+            lossless = {"lossless": True, "exact": True, "quality": 20}
             options = lossless if quality is None else {"quality": quality}
         blocks = {"icc_profile": meta.icc, "exif": meta.exif, "xmp": meta.xmp}
         for name, block in blocks.items():
@@ -96,9 +91,8 @@ def _samples(picture: Picture, kind: str) -> Pixels:
     if kind in ("JPEG", "BMP") and alpha is not None:
         opaque = to_float(alpha)[..., None]
         pixels, alpha = quantise(to_float(pixels) * opaque + (1 - opaque), np.uint8), None
-    if (
-        picture.grey and kind != "WEBP" and (alpha is None or alpha.dtype == np.uint8)
-    ):  # 16-bit grey + alpha: none reads
+    readable = alpha is None or alpha.dtype == np.uint8  # no program reads grey of 16 bits with alpha
+    if picture.grey and kind != "WEBP" and readable:
         pixels = pixels[..., :1]
     return pixels if alpha is None else np.dstack([pixels, alpha])
 

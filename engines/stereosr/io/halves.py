@@ -11,7 +11,17 @@ from stereosr.types import Pixels
 
 
 def split(picture: Picture, axis: int, half: bool, path: Path, between: int = 0) -> tuple[Picture, Picture]:
-    """The first and the second half along an axis, with so many pixels between them that belong to neither."""
+    """The first and the second half of a picture.
+
+    Args:
+        axis: 0 for over-under, 1 for side by side.
+        half: whether each view was squeezed to half its size along the axis, and is stretched back.
+        path: for messages.
+        between: pixels between the halves that belong to neither.
+
+    Raises:
+        UnreadableImage: if there is no room for two.
+    """
     size = (picture.pixels.shape[axis] - between) // 2
     if size <= 0:
         raise UnreadableImage(f"cannot read {path}: there is no room for two views in one pixel")
@@ -39,6 +49,7 @@ def stretch(picture: Picture, axis: int, factor: float) -> Picture:
 
 
 def join(first: Picture, second: Picture, axis: int) -> Picture:
+    """Two views of one size and type as one picture, with the metadata of the first."""
     views = (first, second)
     alpha = None
     if any(view.alpha is not None for view in views):

@@ -29,6 +29,12 @@ def heic_views(data: bytes, path: Path) -> list[Any]:
 
 
 def read_heic(data: bytes, path: Path) -> tuple[Picture, Picture]:
+    """The left and the right view of a spatial photograph, upright.
+
+    Raises:
+        UnreadableImage: if it cannot be read, or holds one picture.
+        UsageError: without the extra that reads HEIC.
+    """
     views = heic_views(data, path)
     if len(views) != 2:
         raise UnreadableImage(f"cannot read {path}: it holds one picture, not two views")

@@ -1,4 +1,4 @@
-"""Pictures on disk: PNG, JPEG, WebP, TIFF and BMP of 8 and 16 bits, with alpha and metadata, in and out."""
+"""Pictures from files: PNG, JPEG, WebP, TIFF and BMP of 8 and 16 bits, with alpha and metadata."""
 
 import io
 import re
@@ -62,9 +62,6 @@ class Picture:
     alpha: Pixels | None = None
     grey: bool = False
     metadata: Metadata = Metadata()
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
 
 
 def read_picture(path: Path) -> Picture:
@@ -248,6 +245,3 @@ def _xmp_packet(file: Pil.Image) -> bytes | None:
     if packet is None and isinstance(file, TiffImagePlugin.TiffImageFile):
         packet = file.tag_v2.get(TiffImagePlugin.XMP)
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) if isinstance(packet, bytes) else None
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------

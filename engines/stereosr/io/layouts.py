@@ -69,21 +69,28 @@ def detect_layout(path: Path) -> Layout | None:
     Raises:
         UsageError: for HEIC without the extra that reads it.
     """
-    by_suffix = STEREO_SUFFIXES.get(path.suffix.lower())
     try:
-        data = read_bytes(path)
-        if by_suffix == "heic":
-            return "heic" if heic_views(data, path) else None
-        file = open_image(data, path)
-        if len(disparity_frames(file)) >= 2:
-            return "mpo"
-        if jps_header(file):
-            return "jps"
-        if _png_stereo(data) is not None:
-            return "sbs"
-        return by_suffix or detect_halves(decode_picture(data, path).pixels, path.stem)
+        return _detect(read_bytes(path), path)[0]
     except UnreadableImage:
-        return by_suffix
+        return STEREO_SUFFIXES.get(path.suffix.lower())
+
+
+def _detect(data: bytes, path: Path) -> tuple[Layout | None, Picture | None]:
+    """How a file holds two views, and the whole picture if it had to be decoded to see that."""
+    by_suffix = STEREO_SUFFIXES.get(path.suffix.lower())
+    if by_suffix == "heic":
+        return ("heic" if heic_views(data, path) else None), None
+    file = open_image(data, path)
+    if len(disparity_frames(file)) >= 2:
+        return "mpo", None
+    if jps_header(file):
+        return "jps", None
+    if _png_stereo(data) is not None:
+        return "sbs", None
+    if by_suffix:
+        return by_suffix, None
+    picture = decode_picture(data, path)
+    return detect_halves(picture.pixels, path.stem), picture
 
 
 def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[Picture, Picture]:
@@ -97,12 +104,12 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
         UnreadableImage: as ``read_picture``; also if nothing shows that there are two views, or one is missing.
         UsageError: for a layout that no single file can be read in.
     """
-    chosen = detect_layout(path) if layout == "auto" else layout
+    if layout in ("pair", "anaglyph"):
+        raise UsageError(f"{path} cannot be read as {layout}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
+    data = read_bytes(path)
+    chosen, picture = _detect(data, path) if layout == "auto" else (layout, None)
     if chosen is None:
         raise UnreadableImage(f"{path} does not look like two views in one file; if it is, say --layout sbs or ou")
-    if chosen in ("pair", "anaglyph"):
-        raise UsageError(f"{path} cannot be read as {chosen}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
-    data = read_bytes(path)
     if chosen == "heic":
         return read_heic(data, path)
     if chosen == "mpo":
@@ -113,7 +120,7 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     mode = _png_stereo(data)
     if chosen == "sbs" and mode is not None:
         return _read_png_stereo(decode_picture(data, path), mode, path)
-    return split_halves(decode_picture(data, path), chosen, path)
+    return split_halves(picture or decode_picture(data, path), chosen, path)
 
 
 def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, quality: int | None = None) -> None:
@@ -236,7 +243,7 @@ def _seam(green: Pixels, axis: int) -> float:
     return float(steps[8] / (np.median(beside) + 0.5 / 255 * np.iinfo(green.dtype).max))
 
 
-# --- JPS and MPO -----------------------------------------------------------------------------------------------------
+# --- PNG -------------------------------------------------------------------------------------------------------------
 
 
 def _png_stereo(data: bytes) -> int | None:
@@ -254,9 +261,6 @@ def _read_png_stereo(picture: Picture, mode: int, path: Path) -> tuple[Picture, 
     """Side by side; the second one begins at a multiple of eight columns, for the sake of interlacing."""
     first, second = split(picture, 1, False, path, between=15 - (picture.pixels.shape[1] - 1) % 16)
     return (first, second) if mode else (second, first)
-
-
-# --- HEIC ------------------------------------------------------------------------------------------------------------
 
 
 # --- anaglyph --------------------------------------------------------------------------------------------------------

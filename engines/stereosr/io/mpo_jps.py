@@ -10,12 +10,10 @@ from stereosr.io.encode import encode_picture
 from stereosr.io.halves import join, split
 from stereosr.io.images import Picture, UnreadableImage, decode_picture, open_image
 
+# Of the Multi-Picture Format: the tag of the list of frames, the type of a frame that is one of several views, and the
+# rational number for "unknown".
 _MPF_ENTRIES = 0xB002
-
-
 _DISPARITY = 0x020002
-
-
 _UNKNOWN = b"\xff" * 8
 
 
@@ -28,6 +26,11 @@ def jps_header(file: Pil.Image) -> tuple[int, int] | None:
 
 
 def read_jps(data: bytes, path: Path) -> tuple[Picture, Picture]:
+    """The left and the right view of a JPS file: cross-eyed, unless its header says otherwise.
+
+    Raises:
+        UnreadableImage: as ``read_picture``, or for views that are neither side by side nor over-under.
+    """
     layout, flags = jps_header(open_image(data, path)) or (2, 0)
     if layout not in (2, 3):
         raise UnreadableImage(
@@ -39,18 +42,24 @@ def read_jps(data: bytes, path: Path) -> tuple[Picture, Picture]:
 
 
 def jps_bytes(left: Picture, right: Picture, quality: int | None, path: Path) -> bytes:
+    """A cross-eyed JPS file, whose header says so. Raises as ``encode_picture``."""
     jpeg = encode_picture(join(replace(right, metadata=left.metadata), left, 1), "JPEG", quality, path)
     descriptor = struct.pack(">8sHBBBBH", b"_JPSJPS_", 4, 0, 0, 2, 1, 0)  # side by side, the right view first
     return _with_segment(jpeg, 3, descriptor)
 
 
 def disparity_frames(file: Pil.Image) -> list[int]:
+    """The numbers of those frames of an MPO file that are views of one scene; empty for any other file."""
     entries = (getattr(file, "mpinfo", None) or {}).get(_MPF_ENTRIES, [])
     return [i for i, entry in enumerate(entries) if "Disparity" in str(entry["Attribute"]["MPType"])]
 
 
 def mpo_frames(data: bytes, path: Path) -> tuple[bytes, bytes]:
-    """The two JPEG files of the views: those marked as such, else the first two."""
+    """The two JPEG files of the views: those marked as such, else the first two.
+
+    Raises:
+        UnreadableImage: if there are no two, or one is missing.
+    """
     file = open_image(data, path)
     frames = disparity_frames(file)
     chosen = frames[:2] if len(frames) >= 2 else range(min(2, getattr(file, "n_frames", 1)))
@@ -112,6 +121,7 @@ def _with_segment(jpeg: bytes, number: int, body: bytes) -> bytes:
 
 
 def _end_of_exif(jpeg: bytes) -> int:
+    """Where the segments of JFIF, EXIF and XMP end."""
     at = 2
     while jpeg[at : at + 2] in (b"\xff\xe0", b"\xff\xe1"):
         at += 2 + int.from_bytes(jpeg[at + 2 : at + 4])

@@ -48,12 +48,8 @@ class Sample:
     count: int
 
 
-def is_video(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
-
-
 def output_suffix(path: Path) -> str:
-    """The suffix of what is made of a video: Matroska's where H.264 does not belong into a file like it."""
+    """The suffix of what is made of a video: ``.mkv`` if the source's container cannot hold H.264."""
     return path.suffix if path.suffix.lower() in _MP4 else ".mkv"
 
 
