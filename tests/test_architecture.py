@@ -185,7 +185,7 @@ def test_extras_named_in_the_readme_and_in_errors_exist() -> None:
     have = set(project["optional-dependencies"])
     texts = [readme()] + [p.read_text(encoding="utf-8") for _, p in MODULES]
     for text in texts:
-        for extras in re.findall(r'(?:stereosr|"\.)\[([a-z,]+)\]', text):
+        for extras in re.findall(r"""(?:(?:stereosr|"\.)\[|install_hint\(["'])([a-z,]+)[]"']""", text):
             assert set(extras.split(",")) <= have, extras
 
 

@@ -421,7 +421,7 @@ def _is_count(value: object, least: int) -> bool:
 def _picture(view: Array) -> Picture:
     """As it would lie in a file; float32 with 8 bits."""
     pixels = quantise(view, np.uint8) if view.dtype == np.float32 else view
-    return Picture(np.ascontiguousarray(_in_colour(pixels)), grey=view.ndim == 2)
+    return Picture(_in_colour(pixels), grey=view.ndim == 2)
 
 
 def _as_float(view: Array) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -71,16 +70,6 @@ def spec_of(model: ZooModel, network: nn.Module, scale: int, trained_on: str, li
         license=license,
         gmacs=round(cost(model, scale).gmacs, 2),
     )
-
-
-def stamp_scores(path: Path, spec: ModelSpec, scores: dict[str, float]) -> None:
-    """Write measured scores (PSNR in dB by benchmark) into the specification of an exported file."""
-    graph = onnx.load(path)
-    del graph.metadata_props[:]
-    graph.metadata_props.add(key=METADATA_KEY, value=replace(spec, scores=scores).to_json())
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(graph.SerializeToString())
-    partial.replace(path)
 
 
 def trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:

@@ -26,6 +26,8 @@ def print_json() -> None:
     for path, engine in library.engines().items():
         facts = {"problem": engine} if isinstance(engine, str) else asdict(engine.spec) | asdict(engine.identity)
         _print_line(facts, path)
+    for path, why in library.unreadable_models().items():
+        _print_line({"problem": why}, path)
     for row in _zoo() if _zoo_is_here() else ():
         click.echo(json.dumps(row))
 
@@ -38,6 +40,8 @@ def print_tables() -> None:
     if engines := library.engines():
         console.print()
         console.print(_engines_table(engines))
+    for why in library.unreadable_models().values():
+        console.print(f"\nleft out: {escape(why)}")
     if not _zoo_is_here():
         console.print(f"\nThe zoo is listed where torch is installed: {escape(install_hint('train'))}")
         return

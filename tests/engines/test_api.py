@@ -486,6 +486,19 @@ def test_a_pair_that_cannot_be_written_so_is_explained(tmp_path, monkeypatch, pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_views_that_run_backwards_are_written_as_they_look(tmp_path):
+    left, right = views()
+    for layout in ("sbs", "ou-half", "anaglyph"):
+        files = tmp_path / f"{layout}.png", tmp_path / f"{layout}_backwards.png"
+        stereosr.write_pair(left, right, files[0], layout=layout)
+        stereosr.write_pair(
+            *(np.ascontiguousarray(v[::-1, ::-1, ::-1])[::-1, ::-1, ::-1] for v in (left, right)),
+            files[1],
+            layout=layout,
+        )
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
 def test_floats_are_not_written(tmp_path):
     with pytest.raises(stereosr.UsageError, match="float32, and files hold uint8 or uint16"):
         stereosr.write_pair(*views(np.float32), tmp_path / "a.png", tmp_path / "b.png")

@@ -23,14 +23,14 @@ def available_backends() -> tuple[BackendInfo, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The kind to use, and one reason for each better one that was expected to work and passed over."""
+    """The backend to use, and one reason for each better one that was expected to work and was passed over."""
 
     name: str
     stepped_down: tuple[str, ...]
 
 
 def choose(requested: str, states: Sequence[State]) -> Choice:
-    """Which backend to use. Pure: the states are given, the preferred kind first.
+    """Which backend to use. Pure: the states are given, the preferred backend first.
 
     Raises:
         UsageError: for a name that does not exist.
@@ -51,47 +51,53 @@ def choose(requested: str, states: Sequence[State]) -> Choice:
 
 
 def select(requested: str, suffix: str) -> BackendInfo:
-    """The kind of backend for files of this suffix, before it is opened. Raises as ``choose``."""
-    choice = choose(requested, [kind.state(suffix) for kind in available_backends()])
-    return _kind(choice)
+    """The backend for files of this suffix, before one is opened. Raises as ``choose``."""
+    return _named(choose(requested, [info.state(suffix) for info in available_backends()]).name)
 
 
 def open_model(
     find: Callable[[BackendInfo], Path], suffix: str, requested: str, options: RunOptions
 ) -> tuple[Backend, Path, Choice]:
-    """Open the file of this suffix that ``find`` has for the kind asked for, or with ``auto`` for the best that works.
+    """Open a model in the backend asked for, or with ``auto`` in the best that works.
 
     What shows only when a backend is opened (its libraries do not load, say) makes ``auto`` step down too. Tiles that
-    fp16 spoils are done again in fp32.
+    fp16 spoils are recomputed in fp32.
+
+    Args:
+        find: returns the file for a backend; which it is may depend on the precisions that the backend prefers.
+        suffix: of the file.
+        requested: name of a backend, or ``auto``.
+        options: how to open it.
+
+    Returns:
+        The open backend, the file, and which backend it is.
 
     Raises:
         UsageError, BackendUnavailable: as ``choose``; also for a file that is not a model of ours.
         OutOfMemory: if the model does not fit.
     """
-    states = [kind.state(suffix) for kind in available_backends()]
+    states = [info.state(suffix) for info in available_backends()]
     while True:
         choice = choose(requested, states)
-        kind = _kind(choice)
-        path = find(kind)
+        info = _named(choice.name)
+        path = find(info)
         try:
-            backend = kind.open(path, options)
+            backend = info.open(path, options)
         except BackendUnavailable as error:
             if requested != "auto":
                 raise
-            failed = State(kind.name, str(error), expected=True)
-            states = [failed if state.name == kind.name else state for state in states]
+            failed = State(info.name, str(error), expected=True)
+            states = [failed if state.name == info.name else state for state in states]
             continue
-        return (
-            (Fp32Fallback(backend, path, kind, options) if backend.spec.precision == "fp16" else backend),
-            path,
-            choice,
-        )
+        if backend.spec.precision == "fp16":
+            backend = Fp32Fallback(backend, path, info, options)
+        return backend, path, choice
 
 
-def _kind(choice: Choice) -> BackendInfo:
-    return next(kind for kind in available_backends() if kind.name == choice.name)
+def _named(name: str) -> BackendInfo:
+    return next(info for info in available_backends() if info.name == name)
 
 
 def open_backend(path: Path, requested: str = "auto", options: RunOptions | None = None) -> Backend:
     """Open a model file. Raises as ``open_model``."""
-    return open_model(lambda _kind: path, path.suffix, requested, options or RunOptions())[0]
+    return open_model(lambda _info: path, path.suffix, requested, options or RunOptions())[0]
