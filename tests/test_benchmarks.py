@@ -54,7 +54,8 @@ def test_the_results_are_of_the_bundled_models(tmp_path: Path, scale: int) -> No
     before = {s.row.title: s.psnr_avg for s in summarise(read_log(kept), scale)}
     ensemble = ["-x"] if len(before) > 2 else []
     done = stereosr(
-        *("bench", "-s", scale, "--only", "quality", "--check", kept, "--json", *ensemble), STEREOSR_HOME=str(tmp_path)
+        *("bench", "-s", scale, "-n", "nafssr-t", "--only", "quality", "--check", kept, "--json", *ensemble),
+        STEREOSR_HOME=str(tmp_path),
     )
     assert done.returncode == 0, done.stderr
     for row in map(json.loads, done.stdout.splitlines()):

@@ -1,7 +1,7 @@
-"""Does the super-resolved pair still show the depth that was there? Judged by OpenCV's semi-global block matching.
+"""How much of the depth a super-resolved pair keeps, measured by OpenCV's semi-global block matching.
 
-One judge for all: SGBM (Hirschmueller, PAMI 2008) with the same settings on HR and on every SR. What it cannot match in
-HR, by uniqueness and left-right check, is left out.
+SGBM (Hirschmueller, PAMI 2008) runs with the same settings on HR and on every SR. Pixels that it cannot match in HR, by
+its uniqueness and left-right checks, are left out.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ WRONG = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
-    """
+    """How a pair compares with HR's depth.
+
     Attributes:
         disparity: mean absolute difference of SR's to HR's disparity, in HR pixels, where both are known.
         lost: share of HR's known pixels, in [0, 1], where SR's is unknown or more than ``WRONG`` off.
-        warp: mean absolute difference, in levels of 255, of the left view to the right one warped onto it by HR's
-            disparity. HR itself is not at zero: light differs between the views. Blur lowers it.
+        warp: mean absolute difference (0-255) between the left view and the right view warped to it by HR's
+            disparity. HR's own is above zero, because light differs between the views. Blur lowers it.
     """
 
     disparity: float
@@ -49,7 +50,7 @@ def disparity(left: UInt8, right: UInt8) -> Disparity:
         speckleRange=2,
         mode=cv2.STEREO_SGBM_MODE_SGBM_3WAY,
     )
-    # OpenCV searches no column whose whole range is not in the picture: a mirrored border brings the left ones in.
+    # OpenCV skips columns whose search range leaves the picture: a mirrored border lets it match the left ones too.
     wide = [cv2.copyMakeBorder(np.ascontiguousarray(v), 0, 0, most, 0, cv2.BORDER_REFLECT) for v in (left, right)]
     sixteenths = np.asarray(matcher.compute(*wide))[:, most:]
     found = sixteenths.astype(np.float32) / np.float32(16)
@@ -59,7 +60,7 @@ def disparity(left: UInt8, right: UInt8) -> Disparity:
 
 
 def consistency(left: UInt8, right: UInt8, truth: Disparity) -> Consistency:
-    """Judge an SR pair against HR's disparity ``truth``; NaN for each number that has no pixel to stand on."""
+    """Judge an SR pair against HR's disparity ``truth``; NaN for any metric with no valid pixels."""
     known = np.isfinite(truth)
     error = np.abs(disparity(left, right) - truth)[known]
     both = np.isfinite(error)

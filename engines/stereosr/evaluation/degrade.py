@@ -14,9 +14,14 @@ from stereosr.errors import UsageError
 UInt8 = NDArray[np.uint8]
 Float = NDArray[np.float64]
 
+CLEAN = "clean"
+"""The recipe that changes nothing."""
+LARGEST_AMOUNT = {"noise": 255, "jpeg": 100}
+"""Of the steps of a recipe."""
+
 
 def modcrop(image: UInt8, scale: int) -> UInt8:
-    """Cut bottom and right so that height and width (axes 0 and 1) are multiples of ``scale``."""
+    """Crop bottom and right so that height and width (axes 0 and 1) are multiples of ``scale``."""
     height, width = image.shape[:2]
     return image[: height - height % scale, : width - width % scale]
 
@@ -45,32 +50,62 @@ def degrade(image: UInt8, scale: int) -> UInt8:
 def corrupt(image: UInt8, recipe: str, name: str) -> UInt8:
     """A low-resolution view as a camera would have stored it, the same at each call.
 
+    The noise is that of numpy's ``default_rng(crc32(name))``, ``standard_normal`` in the order of the array (rows, then
+    columns, then R, G, B), times the deviation, added in float64, rounded half up and clamped to uint8. JPEG is written
+    and read by Pillow: see ``through_jpeg``; its bits are those of the libjpeg-turbo that Pillow was built with.
+
     Args:
         image: H x W x 3, RGB, uint8.
         recipe: ``clean``, or steps joined by ``+``, done in their order: ``noiseS`` adds white Gaussian noise of
-            standard deviation S of 255 to each value, rounds half up and clamps to uint8; ``jpegQ`` is JPEG of
-            libjpeg's quality Q, 4:2:0, as Pillow writes it.
-        name: of the picture; the CRC-32 of its UTF-8 bytes seeds the noise (numpy's ``default_rng``).
+            standard deviation S, 1 to 255, to each value; ``jpegQ`` is JPEG of quality Q, 1 to 100, 4:2:0.
+        name: of the view; the CRC-32 of its UTF-8 bytes seeds the noise.
 
     Raises:
-        UsageError: for a step that is neither.
+        UsageError: for a recipe that is neither.
     """
-    for step in [] if recipe == "clean" else recipe.split("+"):
-        match = re.fullmatch(r"(noise|jpeg)(\d+)", step)
-        if match is None or (match[1] == "jpeg" and not 1 <= int(match[2]) <= 100):
-            raise UsageError(
-                f"invalid degradation {step!r}: pass clean, noise5, jpeg85 (quality 1 to 100) or noise5+jpeg85"
-            )
-        if match[1] == "jpeg":
-            image = through_jpeg(image, int(match[2]), subsampling=2)
+    for kind, amount in recipe_steps(recipe):
+        if kind == "jpeg":
+            image = through_jpeg(image, amount, subsampling=2)
         else:
             noise = np.random.default_rng(zlib.crc32(name.encode())).standard_normal(image.shape)
-            image = _to_uint8(image + int(match[2]) * noise)
+            image = _to_uint8(image + amount * noise)
     return image
 
 
+def corrupt_pair(views: tuple[UInt8, UInt8], recipe: str, scene: str) -> tuple[UInt8, UInt8]:
+    """Both views by ``corrupt``; the left one is named ``SCENE/0``, the right one ``SCENE/1``."""
+    return corrupt(views[0], recipe, f"{scene}/0"), corrupt(views[1], recipe, f"{scene}/1")
+
+
+def recipe_steps(recipe: str) -> list[tuple[str, int]]:
+    """The steps of a recipe of ``corrupt``, with their amounts: ``[("noise", 5), ("jpeg", 85)]``; none for ``clean``.
+
+    Raises:
+        UsageError: for anything else.
+    """
+    steps = []
+    for step in [] if recipe == CLEAN else recipe.split("+"):
+        match = re.fullmatch(r"(noise|jpeg)([1-9][0-9]{0,2})", step)
+        if match is None or int(match[2]) > LARGEST_AMOUNT[match[1]]:
+            raise UsageError(
+                f"invalid degradation {recipe!r}: pass clean, noise5 (1 to 255), jpeg85 (quality 1 to 100), or "
+                "several steps as in noise5+jpeg85"
+            )
+        steps.append((match[1], int(match[2])))
+    return steps
+
+
 def through_jpeg(image: UInt8, quality: int, subsampling: int) -> UInt8:
-    """H x W x 3, RGB, written as JPEG by Pillow and read again; subsampling 0 is 4:4:4, 1 4:2:2, 2 4:2:0."""
+    """A picture written as JPEG and read again by Pillow, with its defaults: baseline, libjpeg's standard tables.
+
+    Args:
+        image: H x W x 3, RGB.
+        quality: libjpeg's, 1 to 100.
+        subsampling: of the colours; 0 is 4:4:4, 1 4:2:2, 2 4:2:0.
+
+    Returns:
+        As many pixels, RGB.
+    """
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling=subsampling)
     return np.asarray(Image.open(file), dtype=np.uint8)

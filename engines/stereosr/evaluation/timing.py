@@ -1,4 +1,4 @@
-"""On what machine, and how long: calls in turn, a command from start to end."""
+"""Timing: calls in turn, and a command from start to end."""
 
 import subprocess
 import time
@@ -10,13 +10,14 @@ from stereosr.errors import StereosrError
 def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> Iterator[dict[str, float]]:
     """Seconds of each call, round by round: each round runs all, so that a drifting machine hurts all alike.
 
-    A call must return only when its result is there: what gives numpy arrays does. Warm up first.
+    A call must return only when its result is there, as one that returns numpy arrays does. Warm up first.
     """
     for _ in range(rounds):
         yield {name: seconds(call) for name, call in calls.items()}
 
 
 def seconds(call: Callable[[], object]) -> float:
+    """How long one call takes."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
@@ -26,7 +27,7 @@ def run_command(command: Sequence[str]) -> tuple[float, str]:
     """Seconds from the start of a process to its end, and what it wrote to stdout.
 
     Raises:
-        StereosrError: if it fails, with its last words.
+        StereosrError: if it fails, with the last line that it wrote to stderr.
     """
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
