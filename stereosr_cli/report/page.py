@@ -1,18 +1,21 @@
-"""One page that shows the pictures behind the numbers, and needs nothing but itself: it opens offline."""
+"""One page that shows the pictures behind the numbers; it needs nothing but itself and opens offline."""
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from stereosr.evaluation.bench import Method, Summary
-    from stereosr.evaluation.datasets import Scene, UInt8
+from stereosr.atomic import write_bytes
+from stereosr.evaluation.bench import Method, Summary
+from stereosr.evaluation.datasets import Scene, UInt8, Views
+from stereosr.evaluation.degrade import CLEAN, corrupt_pair
+from stereosr.io.encode import encode_picture
+from stereosr.io.images import Picture
+from stereosr_cli.report import tables
 
 TEMPLATE = Path(__file__).with_name("page.html")
-SCENES = 3
-"""Scenes that are shown: the first, the last, and what lies evenly between."""
+PICTURES = 3
+"""Scenes that are shown: the first, the last, and what lies evenly between; fewer if there are several recipes."""
 SHOWN = (360, 640)
 """Rows and columns, at most, that are shown of each: its middle."""
 
@@ -21,52 +24,45 @@ def write_page(
     path: Path,
     title: str,
     about: Sequence[str],
-    summaries: "Sequence[Summary]",
-    methods: "Sequence[Method]",
-    scenes: "Sequence[Scene]",
-    on_picture: Callable[[str], None],
+    summaries: Sequence[Summary],
+    methods: Sequence[Method],
+    scenes: Sequence[Scene],
+    recipes: Sequence[str] = (CLEAN,),
 ) -> None:
     """Super-resolve some scenes by every method, and write them, beside HR, with the tables into one HTML file."""
-    from stereosr.atomic import write_bytes
-    from stereosr_cli.report.tables import cells, parts
-
     shown = []
-    for scene in chosen(scenes):
-        hr, lr = scene.views()
-        pictures = [_pictures(hr)]
-        for method in methods:
-            on_picture(f"{scene.name} · {method.row.title}")
-            pictures.append(_pictures(method(lr)))
-        shown.append({"name": scene.name, "pictures": pictures})
-    tables = [
-        {"columns": [c.title for c in columns], "rows": cells(columns, summaries)} for columns in parts(summaries)
-    ]
+    for scene in chosen(scenes, max(1, PICTURES // len(recipes))):
+        hr, clean = scene.views()
+        for recipe in recipes:
+            lr = corrupt_pair(clean, recipe, scene.name)
+            pictures = [_pictures(hr), *(_pictures(method(lr)) for method in methods)]
+            name = scene.name if recipe == CLEAN else f"{scene.name} · {recipe}"
+            shown.append({"name": name, "pictures": pictures})
     names = ["HR", *(_name(method, methods) for method in methods)]
-    data = {"title": title, "about": list(about), "tables": tables, "methods": names, "scenes": shown}
+    built = [{"columns": table.titles, "rows": table.rows} for table in tables.build(summaries)]
+    data = {"title": title, "about": list(about), "tables": built, "methods": names, "scenes": shown}
     text = TEMPLATE.read_text(encoding="utf-8").replace("__DATA__", json.dumps(data).replace("<", "\\u003c"))
     write_bytes(path, text.encode())
 
 
-def chosen(scenes: "Sequence[Scene]") -> "list[Scene]":
-    count = min(SCENES, len(scenes))
+def chosen(scenes: Sequence[Scene], most: int) -> list[Scene]:
+    """So many scenes at most, evenly spread."""
+    count = min(most, len(scenes))
     return [scenes[round(i * (len(scenes) - 1) / max(count - 1, 1))] for i in range(count)]
 
 
-def _name(method: "Method", methods: "Sequence[Method]") -> str:
+def _name(method: Method, methods: Sequence[Method]) -> str:
     """The short name where it is the only one of its kind."""
     alike = [m for m in methods if m.row.title == method.row.title]
     return method.row.title if len(alike) == 1 else method.row.label
 
 
-def _pictures(views: "Sequence[UInt8]") -> dict[str, Any]:
+def _pictures(views: Views) -> dict[str, str]:
     return {side: _data_uri(view) for side, view in zip(("left", "right"), views, strict=True)}
 
 
-def _data_uri(view: "UInt8") -> str:
+def _data_uri(view: UInt8) -> str:
     """The middle of a view, lossless."""
-    from stereosr.io.encode import encode_picture
-    from stereosr.io.images import Picture
-
     top, left = (max(0, (size - most) // 2) for size, most in zip(view.shape, SHOWN, strict=False))
     middle = view[top : top + SHOWN[0], left : left + SHOWN[1]]
     data = encode_picture(Picture(middle), "WEBP", None, TEMPLATE)

@@ -5,17 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stereosr.atomic import write_bytes
+from stereosr.errors import UsageError
+from stereosr.evaluation.bench import Summary
 from stereosr_cli.report.published import published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from stereosr.evaluation.bench import Summary
-
 GREY = "0.6"
 
 
-def write_plot(path: Path, summaries: "Sequence[Summary]", title: str, benchmark: str | None, scale: int) -> None:
+def write_plot(path: Path, summaries: Sequence[Summary], title: str, benchmark: str | None, scale: int) -> None:
     """Write a picture in the format of the path's suffix (png, svg, pdf); nothing half-written is left.
 
     Raises:
@@ -25,21 +26,18 @@ def write_plot(path: Path, summaries: "Sequence[Summary]", title: str, benchmark
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    from stereosr.atomic import write_bytes
-    from stereosr.errors import UsageError
-
     figure = Figure(figsize=(13, 6), layout="constrained")
     known = FigureCanvasAgg(figure).get_supported_filetypes()
     kind = path.suffix.lower().removeprefix(".")
     if kind not in known:
-        raise UsageError(f"no plot can be written as {path.name}: use .png, .svg or .pdf")
+        raise UsageError(f"cannot write a plot as {path.name}: use .png, .svg or .pdf")
     figure.suptitle(title)
     speed, size = figure.subplots(1, 2, sharey=True)
     where = next((s.where for s in summaries if s.where), "not measured")
     ours = [s for s in summaries if s.psnr_avg is not None]
-    _points(speed, [(s.row.title, s.latency, s.psnr_avg) for s in ours], "C0")
+    _points(speed, [(s.title, s.latency, s.psnr_avg) for s in ours], "C0")
     _points(size, [(r.method, r.parameters, r.psnr_avg) for r in published(benchmark, scale)], GREY)
-    _points(size, [(s.row.title, s.row.parameters, s.psnr_avg) for s in ours if not s.row.ensemble], "C0")
+    _points(size, [(s.title, s.row.parameters, s.psnr_avg) for s in ours if not s.row.ensemble], "C0")
     for axes, label in ((speed, f"seconds a pair, {where}"), (size, "parameters")):
         axes.set_xlabel(label)
         axes.margins(x=0.15)
@@ -54,7 +52,7 @@ def write_plot(path: Path, summaries: "Sequence[Summary]", title: str, benchmark
 
 
 def _points(axes: "Axes", points: Sequence[tuple[str, float | None, float | None]], colour: str) -> None:
-    """Labelled dots on a logarithmic axis; what has no place on it (bicubic has no parameters) is a line."""
+    """Labelled dots on a logarithmic axis; a row with no place on it (bicubic has no parameters) is a line."""
     style: dict[str, Any] = {"color": colour, "fontsize": 7, "xytext": (4, 3), "textcoords": "offset points"}
     axes.set_xscale("log")
     for name, x, y in points:

@@ -12,6 +12,8 @@ FILE = Path(__file__).with_name("published.csv")
 
 @dataclass(frozen=True, slots=True)
 class PublishedRow:
+    """A method's scores on one benchmark at one scale; ``source`` says where they are printed."""
+
     benchmark: str
     scale: int
     method: str

@@ -23,7 +23,8 @@ from stereosr.evaluation.bench import Bicubic, Summary
 from stereosr.evaluation.datasets import open_dataset
 from stereosr.evaluation.degrade import degrade
 from stereosr.models.library import BUNDLED
-from stereosr_cli.commands.bench import headlines
+from stereosr_cli.work.bench import headlines
+from tiny_onnx import network
 
 RENDER = BUNDLED / "examples/render"
 
@@ -130,12 +131,54 @@ def test_ctrl_c_and_a_second_start_finish_the_table(dataset, home):
     kept.write_text(kept.read_text(encoding="utf-8").replace(json.dumps(done[0]), json.dumps(done[0] | {"lost": 0.5})))
     second = stereosr("bench", dataset, "-x", "-n", "nafssr-t", "--only", "quality", "--json", **home)
     assert second.returncode == 0, second.stderr
-    assert "going on" in second.stderr
+    assert "resuming" in second.stderr
     rows = lines(second.stdout)
     assert [(row["ensemble"], row["scenes"]) for row in rows] == [(False, 2), (False, 2), (True, 2)]
     assert rows[2]["psnr_avg"] > rows[1]["psnr_avg"]
     assert any(row["lost"] > 0.2 for row in rows)  # the doctored record was believed: not done again
     assert not kept.exists()
+
+
+def test_degraded_rows_are_kept_with_their_recipe_and_compared(dataset, home, tmp_path):
+    """The clean digits are those of a run without --degrade; a second run has nothing left to measure."""
+    out = tmp_path / "kept.jsonl"
+    arguments = ("bench", dataset, "-n", "bicubic", "--only", "quality")
+    (alone,) = lines(stereosr(*arguments, "--json", **home).stdout)
+    arguments += ("--degrade", "clean,jpeg85,noise5+jpeg85")
+    done = stereosr(*arguments, "-o", out, "--json", **home)
+    assert done.returncode == 0, done.stderr
+    clean, jpeg, both = lines(done.stdout)
+    assert clean == alone
+    assert [row["recipe"] for row in (clean, jpeg, both)] == ["clean", "jpeg85", "noise5+jpeg85"]
+    assert clean["psnr_avg"] > jpeg["psnr_avg"] > both["psnr_avg"]
+    kept = lines(out.read_text(encoding="utf-8"))
+    assert [r["recipe"] for r in kept if r["kind"] == "scene"] == ["clean", "jpeg85", "noise5+jpeg85"] * 2
+    assert all("jpeg" in r for r in kept if r["kind"] == "run")  # whose bits the JPEG's are
+    page = tmp_path / "page.html"
+    again = stereosr(*arguments, "-o", out, "--check", out, "--html", page, **home)
+    assert again.returncode == 0, again.stderr
+    assert "JPEG by libjpeg" in again.stdout
+    assert json.dumps("first · jpeg85") in page.read_text(encoding="utf-8")
+    assert [r["kind"] for r in lines(out.read_text(encoding="utf-8"))[len(kept) :]] == ["run"]
+    fewer = stereosr(*arguments[:-1], "clean", "--check", out, **home)
+    assert fewer.returncode == 1
+    assert "bicubic · numpy · uint8 · jpeg85: not in this run" in fewer.stderr
+    failed(stereosr("bench", dataset, "--degrade", "jpeg85,blur", **home), 2, "invalid degradation 'blur'")
+
+
+def test_a_single_view_network_is_a_row(dataset, home, tmp_path):
+    pytest.importorskip("onnx")
+    file = network(tmp_path / "repeat.onnx")
+    arguments = ("bench", dataset, "-s", 2, "-n", "bicubic", "--single-view", file, "--only", "quality", "--json")
+    done = stereosr(*arguments, **home)
+    assert done.returncode == 0, done.stderr
+    bicubic, single = lines(done.stdout)
+    assert (single["model"], single["backend"], single["parameters"]) == ("repeat (single view)", "ort-cpu", None)
+    assert 10 < single["psnr_avg"] < bicubic["psnr_avg"]
+    wrong = stereosr("bench", dataset, "-s", 4, *arguments[4:], **home)
+    failed(wrong, 3, "2 left out")
+    assert "failed: first: repeat (single view) · ort-cpu · fp32: repeat.onnx makes" in wrong.stderr
+    assert "by -s" in wrong.stderr
 
 
 def test_check_ends_with_1_where_quality_fell(dataset, home, tmp_path):

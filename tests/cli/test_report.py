@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -75,7 +76,7 @@ def report(tmp_path_factory, dataset) -> Path:
     assert list(measure_quality(methods, dataset, log)) == []
     path = folder / "page.html"
     about = ["a </script> in a name <b>"]
-    page.write_page(path, "render x4", about, summarise(log.records, 4), methods, dataset.scenes, lambda _text: None)
+    page.write_page(path, "render x4", about, summarise(log.records, 4), methods, dataset.scenes)
     return path
 
 
@@ -88,6 +89,47 @@ def test_the_tables_say_what_was_measured():
     first, second = csv.DictReader(io.StringIO(tables.comma_separated([BICUBIC, MODEL])))
     assert (first["model"], first["ensemble"], first["latency"]) == ("bicubic", "False", "")
     assert (second["psnr_avg"], second["where"]) == ("26.123", "LR 310x94, a machine")
+
+
+def test_recipes_have_a_column_each_and_gain_over_bicubic_of_their_own_lr():
+    noisy = replace(BICUBIC, recipe="noise5", psnr_avg=20.0)
+    lines = [BICUBIC, MODEL, noisy, replace(MODEL, recipe="noise5", psnr_avg=21.5)]
+    recipes, quality, depth, speed = tables.markdown(lines).split("\n\n")
+    assert recipes.splitlines() == [
+        "| model | backend | clean | noise5 |",
+        "| --- | --- | --: | --: |",
+        "| bicubic | numpy uint8 | 24.00 dB | 20.00 dB |",
+        "| net | cpu fp32 | +2.12 | +1.50 |",
+    ]
+    assert "| net | cpu fp32 | noise5 | 0.46M | 99 | 21.50/.8124 | +1.50 | - | - |" in quality
+    assert "| net | cpu fp32 | clean | 0.46M | 99 | 26.12/.8124 | +2.12 | - | - |" in quality
+    assert len(depth.splitlines()) == 2 + 4
+    assert len(speed.splitlines()) == 2 + 2  # latency is not of a recipe
+    assert [row["recipe"] for row in csv.DictReader(io.StringIO(tables.comma_separated(lines)))] == [
+        "clean",
+        "clean",
+        "noise5",
+        "noise5",
+    ]
+
+
+def test_a_row_of_unknown_parameters_is_not_taken_for_bicubic():
+    single = replace(MODEL, row=replace(MODEL.row, model="one", parameters=None, gmacs=None))
+    quality = tables.markdown([BICUBIC, single]).split("\n\n")[0]
+    assert "| one | cpu fp32 | - | - | 26.12/.8124 | +2.12 | - | - |" in quality
+
+
+def test_the_page_shows_a_scene_with_each_recipe(tmp_path, dataset):
+    methods, recipes = [Bicubic(4)], ["clean", "noise5"]
+    path = tmp_path / "page.html"
+    page.write_page(path, "t", [], [BICUBIC, replace(BICUBIC, recipe="noise5")], methods, dataset.scenes, recipes)
+    text = path.read_text(encoding="utf-8")
+    data = json.loads(text.split('<script id="data" type="application/json">')[1].split("</script>")[0])
+    clean, noisy = data["scenes"]
+    assert (clean["name"], noisy["name"]) == ("render", "render · noise5")
+    assert clean["pictures"][0] == noisy["pictures"][0]  # HR
+    assert clean["pictures"][1] != noisy["pictures"][1]
+    assert data["tables"][0]["columns"] == ["model", "backend", "clean", "noise5"]
 
 
 def test_the_published_rows_are_those_of_the_papers():

@@ -32,7 +32,7 @@ from stereosr.evaluation.bench import (
     summarise,
 )
 from stereosr.evaluation.datasets import open_dataset
-from stereosr.evaluation.degrade import degrade, imresize
+from stereosr.evaluation.degrade import CLEAN, corrupt, degrade, imresize
 from stereosr.evaluation.metrics import psnr
 from stereosr.evaluation.timing import in_turn, run_command
 from stereosr.system import machine
@@ -116,6 +116,57 @@ def test_a_stopped_bench_goes_on_where_it_was(dataset, methods, log):
     assert len(again.records) == len(records)
 
 
+def test_degraded_lr_is_what_the_methods_see(dataset, methods, log):
+    """Scores by recipe, against bicubic of the very bits that ``corrupt`` makes; those of clean LR stay as they are."""
+    describe(methods, log)
+    assert list(measure_quality(methods[:1], dataset, log)) == []
+    clean = summarise(log.records, 2, [methods[0].row.key])
+    recipes = (CLEAN, "noise5+jpeg85")
+    steps = []
+    assert list(measure_quality(methods[:1], dataset, log, recipes, steps.append)) == []
+    assert len(log.find("scene")) == len(steps) == 4  # nothing of the clean ones is measured again
+    found = summarise(log.records, 2, [methods[0].row.key])
+    assert [s.recipe for s in found] == list(recipes)
+    assert found[0] == clean[0]
+    expected = []
+    for scene in dataset.scenes:
+        for view, hr in enumerate(scene.views()[0]):
+            lr = corrupt(degrade(hr, 2), recipes[1], f"{scene.name}/{view}")
+            expected.append(psnr(imresize(lr, 2), hr))
+    assert found[1].psnr_avg == pytest.approx(np.mean(expected), abs=1e-12)
+    assert found[1].title == "bicubic · noise5+jpeg85"
+    assert list(measure_quality(methods[:1], dataset, Log(log.path), recipes)) == []
+    assert len(read_log(log.path)) == len(log.records)
+
+
+def test_scores_of_earlier_versions_are_of_clean_lr(dataset, methods, log):
+    describe(methods[:1], log)
+    assert list(measure_quality(methods[:1], dataset, log)) == []
+    log.path.write_text(log.path.read_text().replace(', "recipe": "clean"', ""))
+    assert '"recipe"' not in log.path.read_text()
+    again = Log(log.path)
+    assert summarise(again.records, 2) == summarise(log.records, 2)
+    before = len(again.records)
+    assert list(measure_quality(methods[:1], dataset, again, [CLEAN])) == []
+    assert len(again.records) == before
+
+
+def test_rows_have_a_line_for_each_recipe_they_were_scored_with(dataset, methods, log):
+    describe(methods, log)
+    assert list(measure_quality(methods[:1], dataset, log, ["jpeg85", "noise5"])) == []
+    assert list(measure_quality(methods[1:2], dataset, log, ["noise5"])) == []
+    assert list(measure_latency(methods[1:2], dataset.scenes[0], 1, "here", log)) == []
+    lines = [(s.title, s.scenes, s.runs) for s in summarise(log.records, 2)]
+    assert lines == [
+        ("bicubic · jpeg85", 2, 0),
+        ("fake + ensemble · jpeg85", 0, 0),  # not scored at all
+        ("bicubic · noise5", 2, 0),
+        ("fake · noise5", 2, 1),
+    ]
+    keys = [method.row.key for method in methods]
+    assert [s.title for s in summarise(log.records, 2, keys[:1], ["noise5"])] == ["bicubic · noise5"]
+
+
 def test_a_method_that_fails_is_one_line_and_the_rest_goes_on(dataset, methods, log):
     class Broken:
         row, device = replace(methods[1].row, model="broken"), "fake"
@@ -188,6 +239,19 @@ def test_a_row_that_is_gone_is_worse_and_a_new_model_file_is_compared(methods):
     assert "not in this run" in regressions([], [old], 1.5)[0]
     retrained = replace(old, row=replace(old.row, sha256="other"), psnr_avg=25.0)
     assert "fell" in regressions([retrained], [old], 1.5)[0]
+
+
+def test_regressions_are_seen_by_recipe_and_of_the_time_once(methods):
+    old = [
+        Summary(row=methods[1].row, device="d", recipe=recipe, psnr_avg=26.0, speed=0.1)
+        for recipe in (CLEAN, "jpeg85", "noise5")
+    ]
+    now = [replace(old[0], speed=0.01), replace(old[1], psnr_avg=25.0, speed=0.01)]
+    lines = regressions(now, old, 1.5)
+    assert [line.split(":")[0] for line in lines] == [old[0].label, old[1].label, old[2].label]
+    assert "is 100.0 times" in lines[0]
+    assert "fake · fake · fp32 · jpeg85: avg fell from 26.000 to 25.000" in lines[1]
+    assert "not in this run" in lines[2]
 
 
 def test_files_of_others_are_left_alone(tmp_path):

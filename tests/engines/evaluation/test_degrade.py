@@ -1,15 +1,20 @@
-"""MATLAB's imresize: the published LR pictures bit for bit, a golden of the referee, and the formula itself."""
+"""MATLAB's imresize: the published LR pictures bit for bit, a golden of the referee, the formula; noise and JPEG."""
 
+import hashlib
+import io
 import math
+import zlib
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from shared_data import shared
-from stereosr.evaluation.degrade import degrade, imresize, modcrop
+from stereosr.errors import UsageError
+from stereosr.evaluation.degrade import corrupt, corrupt_pair, degrade, imresize, modcrop, recipe_steps, through_jpeg
 
 
 def pattern() -> np.ndarray:
@@ -80,3 +85,70 @@ def test_the_crop_is_at_the_bottom_and_the_right():
 def test_only_uint8_is_rounded_as_matlab_rounds():
     with pytest.raises(TypeError, match="float64"):
         imresize(np.zeros((4, 4)), 2)
+
+
+def test_noise_is_the_same_bits_everywhere():
+    """These bits are documented: scores of noisy LR compare only if they stay."""
+    noisy = corrupt(pattern(), "noise5", "scene/0")
+    assert (
+        hashlib.sha256(noisy.tobytes()).hexdigest()
+        == "410f45a82dc2f8978493f3351b8bd98b82edea8f5c55271d48bf37cfc0708290"
+    )
+
+
+def test_noise_is_numpys_by_the_names_crc_rounded_half_up_and_clamped():
+    image = pattern()
+    noise = np.random.default_rng(zlib.crc32("a/\u00e9".encode())).standard_normal(image.shape)
+    wanted = np.clip(np.floor(image.astype(float) + 30 * noise + 0.5), 0, 255)
+    found = corrupt(image, "noise30", "a/\u00e9")
+    np.testing.assert_array_equal(found, wanted)
+    assert {0, 255} <= set(found.flat)
+
+
+def test_jpeg_is_pillows_by_quality_at_420():
+    image = np.repeat(np.repeat(pattern(), 3, 0), 3, 1)
+    files = []
+    for subsampling in (2, 0):
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=85, subsampling=subsampling)
+        files.append(np.asarray(Image.open(file)))
+    np.testing.assert_array_equal(corrupt(image, "jpeg85", "any"), files[0])
+    np.testing.assert_array_equal(through_jpeg(image, 85, 0), files[1])
+    assert (files[0] != files[1]).any()
+
+
+def test_steps_are_done_in_their_order_and_clean_is_nothing():
+    image = pattern()
+    noisy = corrupt(image, "noise5", "x")
+    np.testing.assert_array_equal(corrupt(image, "noise5+jpeg85", "x"), corrupt(noisy, "jpeg85", "x"))
+    assert (corrupt(image, "noise5+jpeg85", "x") != corrupt(image, "jpeg85+noise5", "x")).any()
+    np.testing.assert_array_equal(corrupt(image, "clean", "x"), image)
+    assert recipe_steps("noise5+jpeg85") == [("noise", 5), ("jpeg", 85)]
+
+
+def test_views_are_named_by_scene_and_side():
+    left, right = corrupt_pair((pattern(), pattern()), "noise5", "sub/scene")
+    np.testing.assert_array_equal(left, corrupt(pattern(), "noise5", "sub/scene/0"))
+    np.testing.assert_array_equal(right, corrupt(pattern(), "noise5", "sub/scene/1"))
+    assert (left != right).any()
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        "",
+        "blur2",
+        "jpeg",
+        "jpeg0",
+        "jpeg101",
+        "jpeg085",
+        "noise256",
+        "noise-5",
+        "noise5+",
+        "clean+jpeg85",
+        "noise\u0665",
+    ],
+)
+def test_a_recipe_that_does_not_exist_is_refused_with_those_that_do(recipe):
+    with pytest.raises(UsageError, match="pass clean, noise5"):
+        corrupt(pattern(), recipe, "x")
