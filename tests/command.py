@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -29,6 +30,8 @@ def in_process(*arguments: object, cwd: Path | None = None, **environment: str) 
     out, err = io.StringIO(), io.StringIO()
     argv = ["stereosr", *map(str, arguments)]
     here = contextlib.chdir(cwd) if cwd else contextlib.nullcontext()
+    log = logging.getLogger("stereosr")
+    level, handlers = log.level, log.handlers
     with (
         here,
         patch.dict(os.environ, environment),
@@ -37,6 +40,8 @@ def in_process(*arguments: object, cwd: Path | None = None, **environment: str) 
         contextlib.redirect_stderr(err),
     ):
         code = main.exit_code()
+    log.setLevel(level)  # a process would have taken its logging with it
+    log.handlers = handlers
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
 
 
