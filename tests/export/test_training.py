@@ -399,6 +399,12 @@ def test_learning_rate_warms_up_then_follows_a_cosine(data):
     assert learning_rate(c, 102) == pytest.approx(0.0)
 
 
+def test_learning_rate_is_constant_until_the_cooldown(data):
+    c = config(data, iterations=100, warmup=10, lr=1.0, min_lr=0.0, cooldown=20)
+    assert [learning_rate(c, i) for i in (10, 50, 80)] == [1.0, 1.0, 1.0]
+    assert [learning_rate(c, i) for i in (90, 100)] == pytest.approx([0.5, 0.0])
+
+
 def test_learning_rate_is_halved_in_steps(data):
     c = config(data, iterations=80, warmup=0, lr=1.0, halve_every=30)
     assert [learning_rate(c, i) for i in (0, 29, 30, 59, 60, 79)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]

@@ -2,7 +2,7 @@
 
 NAFSSR spends most of its time on depthwise convolutions, norms and sixteen attentions, which run at a fraction of a
 processor's arithmetic rate. Here the trunk is dense 3 x 3 convolutions, which every runtime has tuned kernels for,
-around NAFNet's gate; three of NAFSSR's attentions remain. The trunk has no pooling, so that a tile depends on nothing
+around NAFNet's gate; two attentions remain. Nothing is pooled over rows, so that a band of rows depends on nothing
 beyond ``HALO`` rows. Features are N x C x H x W, left views then right ones in one batch.
 """
 
@@ -10,14 +10,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stereosr_export.layers.attention import row_attention
 from stereosr_export.layers.views import split_views
-from stereosr_export.models.nafssr import SCAM
+from stereosr_export.models.nafssr import Pointwise
 from stereosr_export.zoo import ZooModel
 
 WIDTH = 48
 BLOCKS = 6
-FUSED = (2, 3, 4)
-"""The blocks that a SCAM follows: early enough for the rest of the trunk to use what the other view showed."""
+FUSED = (1, 3)
+"""The blocks that a match follows: features of few convolutions match best, and the rest of the trunk uses them."""
+
+SHARPNESS = 20.0
+"""The score of a perfect match at first: with it, warping right to left by new matches leaves the least error."""
+
+TAKEN = 0.3
+"""The share of the other view's features at first: from zero it would grow too slowly for its use to be learned."""
 
 HALO = 2 * BLOCKS + 2
 """Rows that a pixel depends on, up and down: one a convolution."""
@@ -53,6 +60,40 @@ class GatedConvolutions(nn.Module):
         return centred / torch.sqrt((centred * centred).mean(1, keepdim=True) + 1e-6)
 
 
+class StereoMatch(nn.Module):
+    """Each row takes from the same row of the other view what resembles it. N x H x W x C each.
+
+    As NAFSSR's SCAM (section 3.2), but a match from the first iteration on: both views are described by one matrix,
+    the row's mean over both views is removed, and scores are cosines times the square of a learned ``sharpness``.
+    Different random matrices match nothing, and what most pixels of a row share hides what tells them apart.
+    Exchanging the views exchanges the outputs.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.describe, self.take = Pointwise(width, width), Pointwise(width, width)
+        nn.init.orthogonal_(self.describe.weight)
+        self.sharpness = nn.Parameter(torch.tensor(SHARPNESS**0.5))
+        self.scale = nn.Parameter(torch.full((width,), TAKEN))
+
+    def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = self._descriptions(left, right)
+        to_left = row_attention(a, b, self.take(right, self.scale))
+        to_right = row_attention(b, a, self.take(left, self.scale))
+        return left + to_left, right + to_right
+
+    def _descriptions(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors times ``sharpness``, so that their products are the scores."""
+        # In single precision: the mean may be far larger than what is left without it.
+        a, b = self.describe(left).float(), self.describe(right).float()
+        mean = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
+        a, b = a - mean, b - mean
+        return self._to_length(a), self._to_length(b)
+
+    def _to_length(self, x: Tensor) -> Tensor:
+        return x * (self.sharpness / torch.sqrt((x * x).sum(-1, keepdim=True) + 1e-6))
+
+
 class GCSSR(nn.Module):
     """left, right: N x 3 x H x W in [0, 1] -> left_sr, right_sr: N x 3 x sH x sW, not clamped."""
 
@@ -61,7 +102,7 @@ class GCSSR(nn.Module):
         self.scale = scale
         self.intro = nn.Conv2d(3, WIDTH, 3, padding=1)
         self.body = nn.ModuleList(GatedConvolutions(WIDTH) for _ in range(BLOCKS))
-        self.fusion = nn.ModuleDict({str(block): SCAM(WIDTH) for block in FUSED})
+        self.fusion = nn.ModuleDict({str(block): StereoMatch(WIDTH) for block in FUSED})
         self.up = nn.Sequential(nn.Conv2d(WIDTH, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,6 +28,7 @@ class TrainConfig:
     lr: float = 3e-3
     min_lr: float = 1e-7
     halve_every: int = 0  # iterations after which lr is halved; 0: half a cosine down to min_lr
+    cooldown: int = 0  # the last iterations, over which that cosine falls, after a constant lr; 0: all of them
     warmup: int = 200
     betas: tuple[float, float] = (0.9, 0.9)
     weight_decay: float = 0.0
@@ -94,5 +95,6 @@ def learning_rate(config: TrainConfig, iteration: int) -> float:
         return config.lr * (iteration + 1) / config.warmup
     if config.halve_every:
         return float(config.lr * 0.5 ** (iteration // config.halve_every))
-    part = (iteration - config.warmup) / max(1, config.iterations - config.warmup)
-    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, part)))
+    fall = min(config.cooldown or config.iterations, config.iterations - config.warmup)
+    part = min(1.0, max(0.0, (iteration - config.iterations + fall) / max(1, fall)))
+    return config.min_lr + (config.lr - config.min_lr) * 0.5 * (1 + math.cos(math.pi * part))
