@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.inliner
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from stereosr.atomic import write_bytes
-from stereosr.backends.ort_session import to_nchw
+from stereosr.backends.ort_session import load_onnxruntime, to_nchw
 from stereosr.errors import StereosrError
 from stereosr.evaluation.degrade import degrade
 from stereosr.io.images import read_picture
@@ -158,11 +157,11 @@ def compare(single: bytes, half: onnx.ModelProto, pictures: Sequence[StereoPair]
     roundings in between, even those that the graph asks for. So the graph is run as ``rounded`` too, and the worse
     counts. Both numbers are nan if a value is not finite.
     """
-    quiet = onnxruntime.SessionOptions()
+    quiet = load_onnxruntime().SessionOptions()
     quiet.log_severity_level = 3
     quiet.add_session_config_entry("session.intra_op.allow_spinning", "0")
     reference, *others = (
-        onnxruntime.InferenceSession(model, quiet, providers=["CPUExecutionProvider"])
+        load_onnxruntime().InferenceSession(model, quiet, providers=["CPUExecutionProvider"])
         for model in (single, half.SerializeToString(), rounded(half).SerializeToString())
     )
     largest, worst = 0.0, 0.0

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stereosr.backends.ort_session import load_onnxruntime
 from stereosr.errors import StereosrError
 from stereosr_export.zoo import ZooModel
 
@@ -26,7 +26,7 @@ def verify(path: Path, network: nn.Module, model: ZooModel) -> float:
     Raises:
         StereosrError: if the difference exceeds ``model.tolerance`` or a value is not finite.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = load_onnxruntime().InferenceSession(str(path), providers=["CPUExecutionProvider"])
     rows, columns = model.mean_window or (8, 8)
     generator = torch.Generator().manual_seed(0)
     worst = 0.0

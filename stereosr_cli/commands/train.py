@@ -1,17 +1,14 @@
 """``stereosr train``: a model of the zoo from a folder of pictures."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from stereosr_cli import options
 
-if TYPE_CHECKING:
-    from stereosr_export.training.history import Progress
-
 
 @click.command()
-@click.argument("config", required=False, metavar="[PRESET|CONFIG.toml]")
+@click.argument("source", required=False, metavar="[PRESET|CONFIG.toml]")
 @click.option("-n", "--model", help="Name in the zoo, e.g. nafssr-t.")
 @options.scale("the preset's, or 4")
 @click.option("--data", help="Folder of pairs; see 'Training' in the README.")
@@ -26,32 +23,12 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(0), help="Processes that prepare patches.")
 @click.option("--seed", type=int, help="Another one draws other patches.")
 @options.threads
-def command(config: str | None, threads: int | None, **chosen: Any) -> None:
+def command(source: str | None, threads: int | None, **chosen: Any) -> None:
     """Train a model of the zoo.
 
     This needs stereosr[train]. A preset is a published recipe, such as nafssr-t-x4 or passrnet-x2; CONFIG.toml may set
     any field of TrainConfig. Options win over both.
     """
-    from stereosr_cli.extras import need
+    from stereosr_cli.work.train import TrainOptions, train
 
-    need("torch", "safetensors", extra="train")
-    import torch
-
-    from stereosr_export.training.config import complete, read_settings
-    from stereosr_export.training.loop import train
-    from stereosr_export.training.processes import rank
-
-    if threads:
-        torch.set_num_threads(threads)
-    settings = read_settings(config) if config else {}
-    best = train(complete(settings | {key: value for key, value in chosen.items() if value is not None}), _report)
-    if rank() == 0:
-        click.echo(f"best weights: {best}", err=True)
-
-
-def _report(row: "Progress") -> None:
-    score = "" if row.psnr is None else f" · held-back PSNR {row.psnr:.3f} dB"
-    click.echo(
-        f"{row.iteration}/{row.iterations} · loss {row.loss:.5f} · lr {row.lr:.2e} · {row.seconds:.0f} s{score}",
-        err=True,
-    )
+    train(source, TrainOptions(**chosen), threads)

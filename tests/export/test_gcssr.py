@@ -28,6 +28,7 @@ def test_without_matches_a_new_network_is_its_shortcut_and_the_two_outer_convolu
     network, (left, right) = GCSSR(2).eval(), pair(9, 12)
     with torch.no_grad():
         for fusion in network.fusion.values():
+            assert isinstance(fusion, StereoMatch)
             fusion.scale.zero_()
         for view, sr in zip((left, right), network(left, right), strict=True):
             shortcut = F.interpolate(view, scale_factor=2, mode="bilinear", align_corners=False)

@@ -471,6 +471,10 @@ def test_a_configuration_says_what_is_strange_or_missing(tmp_path):
         complete({"batch_size": 3})
     with pytest.raises(UsageError, match=r"not said: data, out; pass --data and --out"):
         complete(read_settings("srcnn-x2"))
+    for name, value in (("lr", "fast"), ("batch", 2.5), ("patch", [30]), ("init", 3), ("shuffle_colours", 1)):
+        with pytest.raises(UsageError, match=rf"^{name} = .*: it should be "):
+            complete({"model": "srcnn", "data": "d", "out": "o", name: value})
+    assert complete({"model": "srcnn", "data": "d", "out": "o", "lr": 1, "patch": [12, 12]}).patch == (12, 12)
     (tmp_path / "bad.toml").write_text("lr = ")
     with pytest.raises(UsageError, match=r"bad\.toml: "):
         read_settings(str(tmp_path / "bad.toml"))

@@ -5,7 +5,8 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 from stereosr.errors import UsageError
 
@@ -51,7 +52,7 @@ def complete(settings: Mapping[str, Any]) -> TrainConfig:
     """The configuration of these settings.
 
     Raises:
-        UsageError: naming the settings that do not exist, or those that are missing.
+        UsageError: naming the settings that do not exist, those that are missing, or one of another type.
     """
     known = {field.name: field.default is MISSING for field in fields(TrainConfig)}
     if strange := settings.keys() - known:
@@ -59,7 +60,20 @@ def complete(settings: Mapping[str, Any]) -> TrainConfig:
     if missing := [name for name, needed in known.items() if needed and name not in settings]:
         raise UsageError(f"not said: {', '.join(missing)}; pass {' and '.join(f'--{name}' for name in missing)}")
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
+    for name, kind in get_type_hints(TrainConfig).items():
+        if name in values and not _is(values[name], kind):
+            raise UsageError(f"{name} = {values[name]!r}: it should be {getattr(kind, '__name__', kind)}")
     return TrainConfig(**values)
+
+
+def _is(value: object, kind: Any) -> bool:
+    """Whether a value is of an annotated type; a whole number serves as a float, as in Python itself."""
+    if isinstance(kind, UnionType):
+        return any(_is(value, option) for option in get_args(kind))
+    if get_origin(kind) is tuple:
+        kinds = get_args(kind)
+        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is, value, kinds))
+    return type(value) is kind or (kind is float and type(value) is int)
 
 
 def presets() -> list[str]:

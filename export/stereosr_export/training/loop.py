@@ -43,7 +43,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
 
     Everything random is a function of the seed and the iteration. A run that was killed and started again is the
     same run; only ``iterations`` and ``cooldown`` may differ between the two, which move the fall of the rate. So is
-    one that torchrun starts in several processes, but for the order of sums; its first process alone writes and reports.
+    one that torchrun starts in several processes, but for the order of sums; its first one alone writes and reports.
 
     Raises:
         UsageError: for a setting that does not exist, or a run folder of another configuration.
@@ -186,10 +186,18 @@ class _Run:
         path = out / "last.pt"
         if path.exists():
             state = torch.load(path, map_location="cpu", weights_only=True)
-            may_differ = {"iterations", "cooldown", "out", "data", "init", "workers", "validate_every"}  # and what older files lack
+            may_differ = {
+                "iterations",
+                "cooldown",
+                "out",
+                "data",
+                "init",
+                "workers",
+                "validate_every",
+            }  # and what older files lack
             mine, theirs = asdict(self.config), state["config"]
             for key in mine.keys() - may_differ:
-                if mine[key] != theirs.get(key, mine[key]):
+                if mine[key] != theirs.get(key, mine[key]):  # older files lack some
                     raise UsageError(
                         f"{path} is of a run with {key}={theirs.get(key)}, not {mine[key]}: choose another --out"
                     )

@@ -4,15 +4,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fake_tensorrt import ANY_SIZE, GPU, FakeDevice, FakeTensorRT, engine_of
 from fakes import FakeBackend, random_pair
+from stereosr.backends import ort_cuda
 from stereosr.backends.base import Backend, BackendBase, BackendInfo, RunOptions, infer_each
 from stereosr.backends.fp32_fallback import Fp32Fallback
 from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.backends.ort_cuda import OrtCuda
+from stereosr.backends.ort_session import CPU, open_session
 from stereosr.backends.tensorrt.run import TensorRT
 from stereosr.errors import UsageError
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
@@ -80,6 +84,8 @@ def make(name: str, folder: Path) -> Case:
         return Case(Smallest())
     if name == "ort-cpu":
         return Case(OrtCpu(BUNDLED / file_name("nafssr-t", 2), RunOptions(threads=1)), (45, 135))
+    if name == "ort-cuda":
+        return Case(on_a_simulated_gpu(BUNDLED / file_name("nafssr-t", 2)), (45, 135))
     if name in ("tensorrt", "tensorrt_rtx"):
         return Case(tensorrt(name), is_closed=nothing_held)
     if name == "fp32 fallback, unused":
@@ -98,6 +104,46 @@ def make(name: str, folder: Path) -> Case:
     return Case(SelfEnsemble(ModelEnsemble(fakes)), is_closed=fakes_closed)
 
 
+def on_a_simulated_gpu(path: Path) -> OrtCuda:
+    """ort-cuda around a session of the CPU, whose bindings take what is bound to the GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ort_cuda, "load_onnxruntime", lambda: SimpleNamespace(preload_dlls=lambda: None))
+        patch.setattr(ort_cuda, "open_session", lambda path, options, _cuda, _settings: SimulatedSession(path, options))
+        return OrtCuda(path, RunOptions(threads=1))
+
+
+class SimulatedSession:
+    """What ort-cuda uses of a session."""
+
+    def __init__(self, path: Path, options: RunOptions) -> None:
+        self._session = open_session(path, options, CPU, {})
+
+    def io_binding(self) -> "SimulatedBinding":
+        return SimulatedBinding()
+
+    def run_with_iobinding(self, binding: "SimulatedBinding") -> None:
+        binding.results = self._session.run(binding.outputs, binding.inputs)
+
+
+class SimulatedBinding:
+    """Tensors by their names."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, np.ndarray] = {}
+        self.outputs: list[str] = []
+        self.results: list[np.ndarray] = []
+
+    def bind_cpu_input(self, name: str, tensor: np.ndarray) -> None:
+        self.inputs[name] = tensor
+
+    def bind_output(self, name: str, device: str, number: int) -> None:
+        assert (device, number) == ("cuda", 0)
+        self.outputs.append(name)
+
+    def copy_outputs_to_cpu(self) -> list[np.ndarray]:
+        return self.results
+
+
 class Smallest(BackendBase):
     """As little as a backend needs."""
 
@@ -113,6 +159,7 @@ class Smallest(BackendBase):
 CASES = (
     "the smallest",
     "ort-cpu",
+    "ort-cuda",
     "tensorrt",
     "tensorrt_rtx",
     "fp32 fallback, unused",
