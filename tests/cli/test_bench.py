@@ -142,9 +142,9 @@ def test_ctrl_c_and_a_second_start_finish_the_table(dataset, home):
 def test_degraded_rows_are_kept_with_their_recipe_and_compared(dataset, home, tmp_path):
     """The clean digits are those of a run without --degrade; a second run has nothing left to measure."""
     out = tmp_path / "kept.jsonl"
-    arguments = ("bench", dataset, "-n", "bicubic", "--only", "quality")
+    arguments = ["bench", dataset, "-n", "bicubic", "--only", "quality"]
     (alone,) = lines(stereosr(*arguments, "--json", **home).stdout)
-    arguments += ("--degrade", "clean,jpeg85,noise5+jpeg85")
+    arguments += ["--degrade", "clean,jpeg85,noise5+jpeg85"]
     done = stereosr(*arguments, "-o", out, "--json", **home)
     assert done.returncode == 0, done.stderr
     clean, jpeg, both = lines(done.stdout)

@@ -47,11 +47,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     left, right = (read_picture(folder / f"{name}.png") for name in ("left", "right"))
     write_stereo(folder / "photo.mpo", left, right, "mpo")
     write_stereo(folder / "film.png", left, right, "sbs")
-    for scene in ("a", "b"):
-        (folder / "data/stereo" / scene).mkdir(parents=True)
+    for name in ("a", "b"):
+        (folder / "data/stereo" / name).mkdir(parents=True)
         noise = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
-        for name in ("left", "right"):
-            cv2.imwrite(str(folder / f"data/stereo/{scene}/{name}.png"), cv2.resize(noise, (400, 160)))
+        for side in ("left", "right"):
+            cv2.imwrite(str(folder / f"data/stereo/{name}/{side}.png"), cv2.resize(noise, (400, 160)))
     return folder
 
 

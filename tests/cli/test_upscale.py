@@ -161,7 +161,8 @@ def test_sixteen_bits_alpha_and_grey_come_back_as_they_came(tmp_path, pair):
         done = in_process("upscale", tmp_path / f"{kind}_left.png", tmp_path / f"{kind}_right.png", "-s", 2)
         assert done.returncode == 0, done.stderr
         result = cv2.imread(str(tmp_path / f"{kind}_right_x2.png"), cv2.IMREAD_UNCHANGED)
-        assert (result.shape, result.dtype) == (shape, dtype)
+        assert result.shape == shape
+        assert result.dtype == dtype
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 3), (30, 200), (61, 40)])

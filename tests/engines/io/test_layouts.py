@@ -70,7 +70,7 @@ class TestRoundTrip:
     def test_full_layouts_are_lossless(
         self, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, layout: Layout, suffix: str
     ) -> None:
-        dtype = data.draw(st.sampled_from([np.uint8, np.uint16]))
+        dtype: Any = data.draw(st.sampled_from([np.uint8, np.uint16]))
         size = data.draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
         views = [Picture(RNG.integers(0, np.iinfo(dtype).max, (*size, 3), dtype)) for _ in range(2)]
         path = tmp_path_factory.mktemp("trip") / f"a.{suffix}"

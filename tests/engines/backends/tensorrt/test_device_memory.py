@@ -286,14 +286,14 @@ def test_a_gpu_that_is_not_there_and_failing_calls_are_errors(memory: Memory, mo
 def test_pycuda_comes_first_and_without_both_the_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"cuda"}  # a namespace that other packages share
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name in here else None)
-    monkeypatch.setattr(device_memory, "PyCuda", lambda index: ("pycuda", index))
-    monkeypatch.setattr(device_memory, "CudaPython", lambda index: ("cuda", index))
+    monkeypatch.setattr(device_memory, "PyCuda", lambda index: f"pycuda {index}")
+    monkeypatch.setattr(device_memory, "CudaPython", lambda index: f"cuda {index}")
     with pytest.raises(BackendUnavailable, match=r'pip install "stereosr\[rtx\]"'):
         open_device(0)
     here.add("cuda.bindings")
-    assert open_device(1) == ("cuda", 1)
+    assert str(open_device(1)) == "cuda 1"
     here.update({"pycuda", "pycuda.driver"})
-    assert open_device(1) == ("pycuda", 1)
+    assert str(open_device(1)) == "pycuda 1"
 
 
 def test_cuda_python_takes_what_we_give_it(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
