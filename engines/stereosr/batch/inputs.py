@@ -10,7 +10,7 @@ from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect, detect_by_name
 from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
-from stereosr.io.pairs import OUTPUTS, PairFiles, pair_lists, scan_folder, visible
+from stereosr.io.pairs import OUTPUTS, FolderScan, PairFiles, pair_lists, scan_folder, visible
 from stereosr.io.video import output_suffix
 
 
@@ -93,7 +93,9 @@ def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs
     for pair in scan.pairs:
         below = PurePath(pair.name).parent
         items.append(_pair_item(pair, below, (_SIDES[0] / below, _SIDES[1] / below), naming))
-    return _checked(items, [*map(_no_partner, scan.unmatched), *_taken_for_results(scan.ignored, items)])
+    return _checked(
+        items, [*_contested(scan), *map(_no_partner, _alone(scan)), *_taken_for_results(scan.ignored, items)]
+    )
 
 
 _SIDES = PurePath("left"), PurePath("right")
@@ -119,12 +121,13 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
     """With a layout every picture and video is one item. Without, pairs by name; then the files that hold both views,
     as suffix or name say and the content confirms."""
     joined = layout not in (None, "pair")
-    pairs = () if joined else scan_folder(folder, naming.ignored).pairs
-    items, left_out, ignored = [], [], []
-    for pair in pairs:
+    scan = FolderScan((), ()) if joined else scan_folder(folder, naming.ignored)
+    items, left_out, ignored = [], _contested(scan), []
+    for pair in scan.pairs:
         left, right = (path.parent.relative_to(folder) for path in (pair.left, pair.right))
         items.append(_pair_item(pair, left, (left, right), naming))
-    paired = {path for pair in pairs for path in (pair.left, pair.right)}
+    paired = {path for pair in scan.pairs for path in (pair.left, pair.right)}
+    paired.update(*scan.contested)
     for path in visible(folder):
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
@@ -153,6 +156,18 @@ def _taken_for_results(paths: Iterable[Path], items: Iterable[Item]) -> list[str
         for path in paths
         if path.resolve() not in ours
     ]
+
+
+def _contested(scan: FolderScan) -> list[str]:
+    return [
+        f"{', '.join(map(str, group))} are left out, as several could be the same view: rename or move all but one pair"
+        for group in scan.contested
+    ]
+
+
+def _alone(scan: FolderScan) -> list[Path]:
+    """What has no partner, and no rival either."""
+    return sorted(set(scan.unmatched).difference(*scan.contested))
 
 
 def _no_partner(path: Path) -> str:

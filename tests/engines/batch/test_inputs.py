@@ -160,3 +160,17 @@ def test_the_suffix_is_what_the_layout_needs(
     assert targets(collect([tmp_path / name], naming(tmp_path, **changes)), tmp_path) == [(target,)]
     with pytest.raises(UsageError, match="JPEG inside; leave out -f tiff"):
         collect([tmp_path / name], naming(tmp_path, format=".tiff"))
+
+
+def test_two_candidates_for_a_view_are_said_once(tmp_path: Path) -> None:
+    put(tmp_path / "in", "a_L.png", "a_R.png", "a_L.jpg", "a_R.jpg", "b_L.png", "b_R.png", "c_L.png")
+    for found in (
+        collect([tmp_path / "in"], naming(tmp_path)),
+        collect_lists(tmp_path / "in/*_L.*", tmp_path / "in/*_R.*", naming(tmp_path)),
+    ):
+        assert [item.name for item in found.items] == ["b"]
+        rivals = ", ".join(str(tmp_path / "in" / name) for name in ("a_L.jpg", "a_L.png", "a_R.jpg", "a_R.png"))
+        assert found.left_out[0] == (
+            f"{rivals} are left out, as several could be the same view: rename or move all but one pair"
+        )
+        assert found.left_out[1:] == (f"no partner for {tmp_path / 'in/c_L.png'}",)

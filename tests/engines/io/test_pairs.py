@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared_data import shared
 from stereosr.errors import UsageError
-from stereosr.io.pairs import FolderScan, PairFiles, pair_lists, scan_folder
+from stereosr.io.pairs import FolderScan, PairFiles, pair_lists, pair_name, scan_folder
 
 Tree = Callable[..., Path]
 
@@ -93,11 +93,118 @@ def test_conventions(tree: Tree, left: str, right: str, name: str) -> None:
         ["left/a.jpg", "left/a.png", "right/a.png"],
         ["photo_L.png", "photo_R.png", "photo-left.png", "photo-right.png"],
         ["scene/hr0.png", "scene/hr1.png", "scene/lr0.png", "scene/lr1.png"],
+        ["im0.png", "im1.png", "im2.png", "im3.png", "im4.png", "im5.png", "im6.png"],
+        ["cam0.png", "cam1.png", "cam2.png"],
+        ["image_0.png", "image_1.png"],
+        ["image_0/rgb.png", "image_1/rgb.png", "image_4/rgb.png"],
+        ["IMGL.png", "IMGR.png"],
+        ["wal.png", "war.png"],
+        ["clean.png", "cream.png"],
+        ["right turn.png", "left wing.png"],
+        ["upright.png", "upleft.png"],
     ],
 )
 def test_what_is_not_certain_is_listed(tree: Tree, names: list[str]) -> None:
     root = tree(*names)
     assert seen(scan_folder(root), root) == ([], sorted(names))
+
+
+# The names of two views, of a scene {0} and a number {1}, as cameras, programs and data sets write them.
+SCHEMES = [
+    ("{0}_{1}_L", "{0}_{1}_R"),
+    ("{0}_{1}_l", "{0}_{1}_r"),
+    ("{0}{1}-L", "{0}{1}-R"),
+    ("{0}.{1}.L", "{0}.{1}.R"),
+    ("{0} {1} L", "{0} {1} R"),
+    ("{0} {1}(L)", "{0} {1}(R)"),
+    ("{0}{1} [L]", "{0}{1} [R]"),
+    ("{0}{1}L", "{0}{1}R"),
+    ("{0}{1}l", "{0}{1}r"),
+    ("{0}L", "{0}R"),
+    ("{0}L{1}", "{0}R{1}"),
+    ("L{1}", "R{1}"),
+    ("L_{0}_{1}", "R_{0}_{1}"),
+    ("{0}_L{1}", "{0}_R{1}"),
+    ("{0}_L_{1}", "{0}_R_{1}"),
+    ("{0}.l.{1}", "{0}.r.{1}"),
+    ("{0}{1}_left", "{0}{1}_right"),
+    ("{0}{1}-Left", "{0}{1}-Right"),
+    ("{0}{1}left", "{0}{1}right"),
+    ("{0}Left{1}", "{0}Right{1}"),
+    ("left{1}", "right{1}"),
+    ("left_{0}_{1}", "right_{0}_{1}"),
+    ("Left {0} {1}", "Right {0} {1}"),
+    ("ZED_left_{1}", "ZED_right_{1}"),
+    ("{0}_{1}_left_final", "{0}_{1}_right_final"),
+    ("{0}.left.{1}", "{0}.right.{1}"),
+    ("{0}_{1}_leftEye", "{0}_{1}_rightEye"),
+    ("{0}_{1}_leftImg8bit", "{0}_{1}_rightImg8bit"),
+    ("{0}{1}_LE", "{0}{1}_RE"),
+    ("{0}_{1}_Infrared_1", "{0}_{1}_Infrared_2"),
+    ("{0}_{1}_infra1", "{0}_{1}_infra2"),
+    ("{0}_cam0_{1}", "{0}_cam1_{1}"),
+    ("{0}_{1}_camL", "{0}_{1}_camR"),
+    ("{0}/{1}/im0", "{0}/{1}/im1"),
+    ("{0}/{1}/im2", "{0}/{1}/im6"),
+    ("{0}/{1}/view1", "{0}/{1}/view5"),
+    ("{0}/{1}/left", "{0}/{1}/right"),
+    ("left/{0}_{1}", "right/{0}_{1}"),
+    ("{0}/L/{1}", "{0}/R/{1}"),
+    ("camL/{0}{1}", "camR/{0}{1}"),
+    ("{0}/cam0/data/{1}", "{0}/cam1/data/{1}"),
+    ("{0}/Camera_0/{1}", "{0}/Camera_1/{1}"),
+    ("infra1/{0}{1}", "infra2/{0}{1}"),
+    ("image_0/{1}_10", "image_1/{1}_10"),
+    ("image_00/data/{1}", "image_01/data/{1}"),
+    ("left/{0}_L_{1}", "right/{0}_R_{1}"),
+    ("leftImg8bit/{0}_{1}_leftImg8bit", "rightImg8bit/{0}_{1}_rightImg8bit"),
+    ("left/seq_r/{0}{1}", "right/seq_r/{0}{1}"),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), SCHEMES, ids=[left for left, _ in SCHEMES])
+@settings(deadline=None, max_examples=8)
+@given(data=st.data())
+def test_every_scheme_in_any_company(
+    tmp_path_factory: pytest.TempPathFactory, left: str, right: str, data: st.DataObject
+) -> None:
+    """Of some scenes both views are there, of others only the left, the right, or pictures that are neither: exactly
+    those of which both are there are paired."""
+    words = st.text("abcdeghkmnostuw", min_size=2, max_size=5)  # no word of them is a mark
+    scenes = data.draw(st.dictionaries(words, st.sampled_from(["both", "left", "right", "neither"]), max_size=6))
+    root = tmp_path_factory.mktemp("company")
+    expected = set()
+    for number, (scene, there) in enumerate(scenes.items(), 1000):
+        names = [f"{template.format(scene, number)}.png" for template in (left, right)]
+        chosen = {"both": names, "left": names[:1], "right": names[1:], "neither": [f"{scene}_{number}.png"]}[there]
+        for name in chosen:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).touch()
+        if there == "both":
+            expected.add((root / names[0], root / names[1]))
+    assert {(pair.left, pair.right) for pair in scan_folder(root).pairs} == expected
+
+
+def test_two_candidates_for_a_view_are_said_together(tree: Tree) -> None:
+    root = tree("a_L.jpg", "a_L.png", "a_R.jpg", "a_R.png", "b_L.png", "b_R.png", "c.png")
+    scan = scan_folder(root)
+    assert [pair.name for pair in scan.pairs] == ["b"]
+    assert [[path.name for path in group] for group in scan.contested] == [["a_L.jpg", "a_L.png", "a_R.jpg", "a_R.png"]]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "name"),
+    [
+        ("a_L.png", "a_R.png", "a"),
+        ("x/scene_L_001.png", "y/scene_R_001.png", "scene_001"),
+        ("IMG(L).png", "IMG(R).png", "IMG"),
+        ("holiday/left.png", "holiday/right.png", "holiday"),
+        ("cam0/17.png", "cam1/17.png", "17"),
+        ("one.png", "two.png", "one-two"),
+    ],
+)
+def test_what_two_files_are_called_together(left: str, right: str, name: str) -> None:
+    assert pair_name(Path(left), Path(right)) == name
 
 
 def test_an_ambiguous_pair_does_not_disturb_the_others(tree: Tree) -> None:
@@ -183,6 +290,21 @@ class TestLists:
     def test_single_files_with_special_characters(self, tree: Tree) -> None:
         root = tree("a [1]_L.png", "a [1]_R.png")
         assert [p.name for p in pair_lists(root / "a [1]_L.png", root / "a [1]_R.png").pairs] == ["a [1]"]
+
+    @pytest.mark.parametrize(
+        ("left", "right", "names"),
+        [
+            ("a*_first.png", "b*_second.png", ["1", "2"]),
+            ("a?_first.*", "b?_second.*", ["1", "2"]),
+            ("[a]*_first.png", "[!a]*_second.png", []),
+            ("*1_first.png", "*1_second.png", []),
+            ("a1_first.png", "b2_second.png", ["{root}"]),
+        ],
+    )
+    def test_what_the_wildcards_take_in(self, tree: Tree, left: str, right: str, names: list[str]) -> None:
+        root = tree("a1_first.png", "a2_first.png", "b1_second.png", "b2_second.png")
+        scan = pair_lists(f"{root}/{left}", f"{root}/{right}")
+        assert [pair.name for pair in scan.pairs] == [name.format(root=root.name) for name in names]
 
     def test_relative_patterns(self, tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(tree("a_L.png", "a_R.png"))
