@@ -87,3 +87,11 @@ def quantise(image: Image, dtype: DTypeLike) -> Pixels:
             band += np.float32(0.5)
         out[at : at + 256] = band  # the cast cuts off the fraction
     return out
+
+
+def in_depth(pixels: Pixels, dtype: DTypeLike) -> Pixels:
+    """8 or 16 bits as the other of the two, to the nearest; the very array where nothing changes."""
+    if pixels.dtype == dtype:
+        return pixels
+    wide = pixels.astype(np.uint32)
+    return ((wide + 128) // 257 if pixels.dtype == np.uint16 else wide * 257).astype(dtype)

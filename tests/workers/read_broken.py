@@ -14,8 +14,9 @@ from PIL import Image as Pil
 from PIL import PngImagePlugin
 
 from stereosr.io.encode import encode_picture
-from stereosr.io.images import Metadata, Picture, UnreadableImage, read_picture
+from stereosr.io.images import Picture, UnreadableImage, read_picture
 from stereosr.io.layouts import STEREO_SUFFIXES, detect_layout, read_stereo, write_stereo
+from stereosr.io.metadata import Metadata
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is odd in a file
 folder, count = Path(sys.argv[1]), int(sys.argv[2])

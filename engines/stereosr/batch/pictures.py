@@ -23,7 +23,7 @@ from stereosr.io.images import SUFFIXES, Picture, read_picture
 from stereosr.io.layouts import check_fits_format, encode_stereo, read_stereo
 from stereosr.models.spec import ModelSpec
 from stereosr.system import available_memory, peak_memory
-from stereosr.types import Pixels, StereoPair, quantise, to_float
+from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ def read_views(item: Item, settings: Settings) -> Views:
         )
     if settings.swap:
         left, right = right, left
+    left, right = _filled(left), _filled(right)
     right, notes = rectify(left, right) if settings.rectify else (right, [])
+    notes = [*dict.fromkeys(left.notes + right.notes), *notes]
     return Views(left, right, check_pair_or_unknown(left, right), notes)
 
 
@@ -89,11 +91,14 @@ def upscale_views(
         on_tile()
 
     started = time.perf_counter()
-    dtype = sample_type(views.left, settings)
+    own = sample_type(views.left, settings), sample_type(views.right, settings)
+    dtype = max(own, key=lambda each: each.itemsize)
+    if len(item.targets) == 1:  # joined views have one depth
+        own = dtype, dtype
     held = held_memory(views.left, backend.spec.scale, dtype)
     plan = plan_tiles(views.size, views.report, backend.spec, settings.tiles, held)
     left, right = infer((views.left, views.right), backend, plan, dtype, lambda fitting: on_plan(fitting.count), count)
-    pictures = _like(views.left, left), _like(views.right, right)
+    pictures = _like(views.left, in_depth(left, own[0])), _like(views.right, in_depth(right, own[1]))
     if settings.swap and len(item.sources) == len(item.targets) == 2:
         pictures = pictures[::-1]  # each output is named after its own input file
     return pictures, Result(
@@ -204,4 +209,18 @@ def _like(source: Picture, pixels: Pixels) -> Picture:
         size = (pixels.shape[1], pixels.shape[0])
         wide = cv2.resize(to_float(source.alpha), size, interpolation=cv2.INTER_CUBIC)
         alpha = quantise(np.asarray(wide, dtype=np.float32), pixels.dtype)
-    return Picture(pixels, alpha, source.grey, source.metadata)
+    metadata = source.metadata.scaled(pixels.shape[0] / source.pixels.shape[0])
+    return replace(source, pixels=pixels, alpha=alpha, metadata=metadata)
+
+
+def _filled(picture: Picture) -> Picture:
+    """With the colour of the nearest visible pixel wherever the picture is transparent: what lies there unseen, black
+    as a rule, would show at the edges of what is enlarged."""
+    if picture.alpha is None or picture.alpha.all() or not picture.alpha.any():
+        return picture
+    hidden = (picture.alpha == 0).astype(np.uint8)
+    kind = cv2.DIST_LABEL_PIXEL
+    nearest = cv2.distanceTransformWithLabels(hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=kind)[1]
+    colours = np.zeros((int(nearest.max()) + 1, 3), picture.pixels.dtype)
+    colours[nearest[hidden == 0]] = picture.pixels[hidden == 0]
+    return replace(picture, pixels=colours[nearest])

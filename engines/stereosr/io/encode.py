@@ -1,4 +1,4 @@
-"""Pictures to files: PNG, JPEG, WebP, TIFF and BMP of 8 and 16 bits, with alpha and metadata."""
+"""Pictures to files: PNG, JPEG, WebP, TIFF, BMP and PPM of 8 and 16 bits, with alpha and metadata."""
 
 import io
 import struct
@@ -15,8 +15,9 @@ from PIL import PngImagePlugin, TiffImagePlugin
 
 from stereosr.atomic import write_all
 from stereosr.errors import StereosrError, reason
-from stereosr.io.images import SUFFIXES, Metadata, Picture, carried_tags
-from stereosr.types import Pixels, quantise, to_float
+from stereosr.io.images import SUFFIXES, Picture, carried_tags
+from stereosr.io.metadata import Metadata
+from stereosr.types import Pixels, in_depth, quantise, to_float
 
 _MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
 _JPEG_BLOCK = 65000  # a metadata block of a JPEG file lies in one segment of 64 KB
@@ -30,7 +31,7 @@ def write_picture(path: Path, picture: Picture, quality: int | None = None) -> N
 def write_pictures(pictures: Iterable[tuple[Path, Picture]], quality: int | None = None) -> None:
     """Write pictures in the formats of their paths' suffixes, all of them whole or none.
 
-    16 bits become 8 where the format has no more. JPEG and BMP have no alpha: the picture is laid on white.
+    16 bits become 8 where the format has no more. JPEG, BMP and PPM have no alpha: the picture is laid on white.
 
     Args:
         quality: 1 to 100 for JPEG (None: 95; colour is never subsampled) and WebP (None: lossless).
@@ -51,7 +52,7 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
     height, width = picture.pixels.shape[:2]
     check_side_limit(height, width, kind, path)
     samples = _samples(picture, kind)
-    meta = picture.metadata
+    meta = picture.metadata.of_size(height, width)
     if meta.icc and meta.icc[16:20] != (b"GRAY" if samples.shape[2] < 3 else b"RGB "):
         meta = replace(meta, icc=None)  # a profile of another colour space would be wrong
     try:
@@ -59,18 +60,26 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
             return _png(samples, meta)
         if kind == "TIFF":
             return _tiff(samples, meta)
+        if kind == "PPM":
+            return _ppm(samples)
         options: dict[str, Any] = {}
         if kind == "JPEG":
-            options = {"quality": 95 if quality is None else quality, "subsampling": 0}
+            options = {"quality": 95 if quality is None else quality, "subsampling": 0, "comment": meta.comment}
+            if meta.iptc:
+                options["extra"] = b"\xff\xed" + struct.pack(">H", len(meta.iptc) + 2) + meta.iptc
         elif kind == "WEBP":
             # here, quality is the effort: more takes longer and saves nothing
             lossless = {"lossless": True, "exact": True, "quality": 20}
             options = lossless if quality is None else {"quality": quality}
+        if meta.dpi and kind in ("JPEG", "BMP"):
+            options["dpi"] = meta.dpi
         blocks = {"icc_profile": meta.icc, "exif": meta.exif, "xmp": meta.xmp}
         for name, block in blocks.items():
             if block and (kind != "JPEG" or name == "icc_profile" or len(block) < _JPEG_BLOCK):
                 options[name] = block
         return _by_pillow(samples, kind, **options)
+    except StereosrError:
+        raise
     except (OSError, ValueError, OverflowError, struct.error, cv2.error) as error:
         raise StereosrError(f"cannot write {path}: {reason(error)}") from error
 
@@ -86,26 +95,27 @@ def check_side_limit(height: int, width: int, kind: str, path: Path) -> None:
 def _samples(picture: Picture, kind: str) -> Pixels:
     """H x W x 1 to 4: what the format can hold of the pixels and the alpha."""
     pixels, alpha = picture.pixels, picture.alpha
-    if kind not in ("PNG", "TIFF"):
-        pixels, alpha = _to_eight(pixels), None if alpha is None else _to_eight(alpha)
-    if kind in ("JPEG", "BMP") and alpha is not None:
+    if kind not in ("PNG", "TIFF", "PPM"):
+        pixels, alpha = in_depth(pixels, np.uint8), None if alpha is None else in_depth(alpha, np.uint8)
+    if kind in ("JPEG", "BMP", "PPM") and alpha is not None:
         opaque = to_float(alpha)[..., None]
-        pixels, alpha = quantise(to_float(pixels) * opaque + (1 - opaque), np.uint8), None
+        pixels, alpha = quantise(to_float(pixels) * opaque + (1 - opaque), pixels.dtype), None
     readable = alpha is None or alpha.dtype == np.uint8  # no program reads grey of 16 bits with alpha
     if picture.grey and kind != "WEBP" and readable:
         pixels = pixels[..., :1]
     return pixels if alpha is None else np.dstack([pixels, alpha])
 
 
-def _to_eight(pixels: Pixels) -> Pixels:
-    """16 bits to 8, to the nearest."""
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
 def _by_pillow(samples: Pixels, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     Pil.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def _ppm(samples: Pixels) -> bytes:
+    height, width, channels = samples.shape
+    head = f"P{5 if channels == 1 else 6}\n{width} {height}\n{np.iinfo(samples.dtype).max}\n"
+    return head.encode() + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
 
 
 def _png(samples: Pixels, meta: Metadata) -> bytes:
@@ -119,6 +129,9 @@ def _png(samples: Pixels, meta: Metadata) -> bytes:
     chunks = io.BytesIO()
     if meta.icc:
         PngImagePlugin.putchunk(chunks, b"iCCP", b"ICC Profile\0\0", zlib.compress(meta.icc))
+    if meta.dpi:
+        across, down = (round(value / 0.0254) for value in meta.dpi)
+        PngImagePlugin.putchunk(chunks, b"pHYs", struct.pack(">LLB", across, down, 1))  # pixels a metre
     if meta.exif:
         PngImagePlugin.putchunk(chunks, b"eXIf", meta.exif.removeprefix(b"Exif\0\0"))
     if meta.xmp:
@@ -147,6 +160,8 @@ def _tiff(samples: Pixels, meta: Metadata) -> bytes:
     ifd[tag.STRIPOFFSETS] = tuple(np.cumsum([0, *map(len, strips[:-1])]).tolist())  # from the end of the directory
     if channels in (2, 4):
         ifd[tag.EXTRASAMPLES] = 2  # alpha, not premultiplied
+    if meta.dpi and tag.X_RESOLUTION not in ifd:
+        ifd[tag.X_RESOLUTION], ifd[tag.Y_RESOLUTION], ifd[tag.RESOLUTION_UNIT] = *meta.dpi, 2
     if meta.icc:
         ifd[tag.ICCPROFILE] = meta.icc
     if meta.xmp:

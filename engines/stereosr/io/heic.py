@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from stereosr.errors import UsageError, install_hint
-from stereosr.io.images import Metadata, Picture, UnreadableImage, check_pixel_limit
+from stereosr.io.images import Picture, UnreadableImage, check_pixel_limit
+from stereosr.io.metadata import Metadata
 from stereosr.types import Pixels
 
 

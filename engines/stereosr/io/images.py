@@ -1,50 +1,44 @@
-"""Pictures from files: PNG, JPEG, WebP, TIFF and BMP of 8 and 16 bits, with alpha and metadata."""
+"""Pictures from files: PNG, JPEG, WebP, TIFF, BMP and PPM of 8 and 16 bits, with alpha and metadata."""
 
 import io
-import re
 import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin
+from PIL import ExifTags, ImageCms, JpegImagePlugin, PngImagePlugin, PpmImagePlugin, TiffImagePlugin
 from PIL import Image as Pil
 
 from stereosr.errors import StereosrError, reason
+from stereosr.io.metadata import NO_METADATA, Metadata, upright_xmp
 from stereosr.types import Pixels
 
 SUFFIXES = {
     ".png": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
     ".bmp": "BMP",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+    ".pnm": "PPM",
 }
 """The suffixes of pictures, and the format each stands for when writing. Reading goes by content."""
 
 MAX_PIXELS = 200_000_000
 """Of 8 bits, half as many of 16: decoding that takes 2 GB, and a header that promises more is a lie or a bomb."""
 
-_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))[0-9]')
-
 
 class UnreadableImage(StereosrError):
     """A file that is no picture, or not a whole one. The message names the file and says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What travels with a picture: an ICC profile, an EXIF block that begins with ``Exif``, an XMP packet."""
-
-    icc: bytes | None = None
-    exif: bytes | None = None
-    xmp: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +50,14 @@ class Picture:
         alpha: H x W of the same type, 0 is transparent; None where the file has none.
         grey: to be written as one channel.
         metadata: an orientation in it is already applied to the pixels and reset to 1.
+        notes: what of the file was not read, in words.
     """
 
     pixels: Pixels
     alpha: Pixels | None = None
     grey: bool = False
-    metadata: Metadata = Metadata()
+    metadata: Metadata = NO_METADATA
+    notes: tuple[str, ...] = ()
 
 
 def read_picture(path: Path) -> Picture:
@@ -88,11 +84,15 @@ def decode_picture(data: bytes, path: Path) -> Picture:
     """The picture encoded in ``data``; ``path`` is for messages. Raises as ``read_picture``."""
     file = open_image(data, path)
     try:
-        wide = _is_wide(file)
+        wide, tiles = _is_wide(file), list(getattr(file, "tile", []))
         file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
-        orientation, exif = _exif(file)
-        metadata = Metadata(file.info.get("icc_profile"), exif, _xmp_packet(file))
-        picture = _sixteen_bit(file, data) if wide else _eight_bit(file, metadata.icc)
+        orientation, metadata, unfit = _metadata(file)
+        picture = _sixteen_bit(file, data, tiles) if wide else _eight_bit(file, metadata.icc)
+        notes = [f"{path.name}: left out, as it fits the old pixels only: {', '.join(unfit)}"] if unfit else []
+        if (frames := _frames(file)) > 1:
+            notes.append(f"{path.name} holds {frames} pictures, frames or pages: only the first is done")
+    except StereosrError:
+        raise
     except Exception as error:  # what a broken file makes a decoder raise is anybody's guess
         raise UnreadableImage(f"cannot read {path}: {reason(error)}") from error
     return Picture(
@@ -100,6 +100,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
         None if picture.alpha is None else _upright(picture.alpha, orientation),
         picture.grey,
         metadata,
+        tuple(notes),
     )
 
 
@@ -141,19 +142,33 @@ def check_pixel_limit(width: int, height: int, wide: bool, path: Path) -> None:
         )
 
 
+def _frames(file: Pil.Image) -> int:
+    """How many pictures there are to see in a file; a JPEG's further ones are previews and the like."""
+    return 1 if isinstance(file, JpegImagePlugin.JpegImageFile) else getattr(file, "n_frames", 1)
+
+
 def _is_wide(file: Pil.Image) -> bool:
     """Whether the file, rather than what Pillow makes of it, has 16 bits a sample."""
+    if isinstance(file, PpmImagePlugin.PpmImageFile):
+        return _ppm_maximum(file.tile[0]) > 255
     if isinstance(file, PngImagePlugin.PngImageFile):
         return any(";16" in str(tile[3]) for tile in file.tile)
     return isinstance(file, TiffImagePlugin.TiffImageFile) and 16 in file.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
 
 
-def _sixteen_bit(file: Pil.Image, data: bytes) -> Picture:
+def _sixteen_bit(file: Pil.Image, data: bytes, tiles: list[Any]) -> Picture:
     """By OpenCV: Pillow has 16 bits for grey only."""
-    photometric = 1
-    if isinstance(file, TiffImagePlugin.TiffImageFile):
-        photometric = file.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1)
-    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if photometric in (0, 1, 2) else None
+    if isinstance(file, PpmImagePlugin.PpmImageFile):
+        return _sixteen_bit_ppm(file, data, tiles[0])
+    tags: Any = file.tag_v2 if isinstance(file, TiffImagePlugin.TiffImageFile) else {}
+    photometric = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION, 1)
+    planar = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION, 1) == 2 and tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 1
+    if photometric not in (0, 1, 2):
+        decoded = None
+    elif planar:
+        decoded = _planes(tags, data)
+    else:
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if decoded is None or decoded.dtype != np.uint16:
         raise ValueError("16-bit pictures of this kind are not read here; convert it to PNG")
     pixels: NDArray[np.uint16] = decoded.reshape(*decoded.shape[:2], -1).astype(np.uint16, copy=False)
@@ -164,11 +179,62 @@ def _sixteen_bit(file: Pil.Image, data: bytes) -> Picture:
         alpha = np.where(pixels[..., 0] == key, 0, 65535).astype(np.uint16)
     else:
         alpha = None
+    if alpha is not None and tags.get(TiffImagePlugin.EXTRASAMPLES, (2,))[0] == 1:
+        pixels = _divided(pixels[..., :3], alpha)
     if photometric == 0:  # white is zero
         pixels = ~pixels
     if pixels.shape[2] == 1:
         return Picture(np.repeat(pixels, 3, 2), alpha, grey=True)
     return Picture(pixels[..., 2::-1], alpha)
+
+
+def _planes(old: TiffImagePlugin.ImageFileDirectory_v2, data: bytes) -> NDArray[Any] | None:
+    """A TIFF of separate planes, in OpenCV's order of channels: OpenCV takes it for interleaved (opencv#28717), so each
+    plane is decoded as a grey picture of its own."""
+    tag = TiffImagePlugin
+    if tag.STRIPOFFSETS not in old:
+        raise ValueError("16-bit tiles in separate planes are not read here; put the planes together: tiffcp -p contig")
+    count = old[tag.SAMPLESPERPIXEL]
+    parts = len(old[tag.STRIPOFFSETS]) // count
+    byteorder: Literal["big", "little"] = "little" if data[:2] == b"II" else "big"
+    planes = []
+    for plane in range(count):
+        ifd = tag.ImageFileDirectory_v2(data[:8])
+        kept = (tag.IMAGEWIDTH, tag.IMAGELENGTH, tag.COMPRESSION, tag.FILLORDER, tag.ROWSPERSTRIP, tag.PREDICTOR)
+        ifd.update({number: old[number] for number in kept if number in old})
+        ifd[tag.BITSPERSAMPLE], ifd[tag.PHOTOMETRIC_INTERPRETATION], ifd[tag.SAMPLESPERPIXEL] = 16, 1, 1
+        for number in (tag.STRIPOFFSETS, tag.STRIPBYTECOUNTS):
+            ifd[number] = old[number][plane * parts : (plane + 1) * parts]
+        # the offsets count from the end of the directory, where a copy of the file begins
+        whole = data[:4] + (8).to_bytes(4, byteorder) + ifd.tobytes(8) + data
+        decoded = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_UNCHANGED)
+        if decoded is None or count not in (3, 4):
+            return None
+        planes.append(decoded)
+    return np.dstack([planes[i] for i in (2, 1, 0, 3)[:count]])
+
+
+def _divided(pixels: NDArray[np.uint16], alpha: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Colour that was multiplied by its opacity, as it was before."""
+    opaque = np.maximum(alpha, 1)[..., None]
+    whole: NDArray[np.uint32] = np.minimum((pixels.astype(np.uint32) * 65535 + opaque // 2) // opaque, 65535)
+    return whole.astype(np.uint16)
+
+
+def _sixteen_bit_ppm(file: Pil.Image, data: bytes, tile: Any) -> Picture:
+    """By hand: what OpenCV does with a maximum below 65535 depends on its version."""
+    channels, maximum, start = 3 if file.mode == "RGB" else 1, _ppm_maximum(tile), tile.offset
+    stored = np.frombuffer(data, ">u2", file.width * file.height * channels, start)
+    levels = (np.arange(65536) * (65535 / maximum) + 0.5).clip(0, 65535).astype(np.uint16)
+    pixels = levels[stored].reshape(file.height, file.width, channels)
+    return Picture(np.repeat(pixels, 3, 2) if channels == 1 else pixels, grey=channels == 1)
+
+
+def _ppm_maximum(tile: Any) -> int:
+    """What stands for white; at most 255 for 8 bits."""
+    if tile.codec_name == "raw":
+        return 65535 if tile.args == "I;16B" else 255
+    return int(tile.args[1]) if tile.codec_name == "ppm" else 255
 
 
 def _eight_bit(file: Pil.Image, icc: bytes | None) -> Picture:
@@ -207,6 +273,18 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels[::rows, ::columns])
 
 
+def _metadata(file: Pil.Image) -> tuple[int, Metadata, list[str]]:
+    """The orientation still to be applied, what else the file says, and what of that is left out."""
+    orientation, exif = _exif(file)
+    xmp, unfit = _xmp_packet(file)
+    info, segments = file.info, dict(reversed(getattr(file, "applist", [])))
+    dpi = info.get("dpi") if info.get("jfif_unit") or file.format in ("PNG", "BMP") else None  # else EXIF has it
+    photoshop = segments.get("APP13")
+    iptc = photoshop if photoshop and photoshop.startswith(b"Photoshop 3.0\0") else None
+    comment = info.get("comment") if isinstance(file, JpegImagePlugin.JpegImageFile) else None
+    return orientation, Metadata(info.get("icc_profile"), exif, xmp, dpi, comment, iptc), unfit
+
+
 def _exif(file: Pil.Image) -> tuple[int, bytes | None]:
     """The orientation still to be applied, and the EXIF block without it; as it is in the file where possible."""
     block: bytes | None = file.info.get("exif")
@@ -240,8 +318,8 @@ def carried_tags(exif: Pil.Exif) -> dict[int, Any]:
     return tags
 
 
-def _xmp_packet(file: Pil.Image) -> bytes | None:
+def _xmp_packet(file: Pil.Image) -> tuple[bytes | None, list[str]]:
     packet = file.info.get("xmp")
     if packet is None and isinstance(file, TiffImagePlugin.TiffImageFile):
         packet = file.tag_v2.get(TiffImagePlugin.XMP)
-    return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) if isinstance(packet, bytes) else None
+    return upright_xmp(packet) if isinstance(packet, bytes) else (None, [])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,7 +27,8 @@ from stereosr.errors import OutOfMemory
 from stereosr.geometry.pair_check import check_pair_or_unknown
 from stereosr.inference.settings import TileSettings
 from stereosr.io.encode import write_picture
-from stereosr.io.images import Metadata, Picture, read_picture
+from stereosr.io.images import Picture, read_picture
+from stereosr.io.metadata import Metadata
 from stereosr.models.library import find_model
 from stereosr.types import StereoPair
 
@@ -316,3 +318,49 @@ class TestAJobThatDies:
         del expected[MANIFEST], found[MANIFEST]
         assert len(expected) == 2 * (self.PAIRS - self.BROKEN)
         assert found == expected
+
+
+class TestWhatIsKept:
+    def test_each_view_keeps_its_own_depth(self, tmp_path: Path) -> None:
+        left, right = noise(12, 16), noise(12, 16, 1)
+        wide = Picture((right.pixels.astype(np.uint16) << 8) + 7)
+        item = pair_item(tmp_path / "a", left, wide)
+        first, second = results(item)
+        assert np.array_equal(first.pixels, twice(left))
+        assert np.array_equal(second.pixels, twice(wide))
+        joined = replace(item, targets=(tmp_path / "a/SBS.png",), out_layout="sbs")
+        (both,) = results(joined)
+        assert np.array_equal(both.pixels, np.hstack([twice(left).astype(np.uint16) * 257, twice(wide)]))
+
+    def test_what_lies_unseen_does_not_show_at_the_edges(self, tmp_path: Path) -> None:
+        """The colour under transparent pixels is that of the nearest visible one, before anything is blurred."""
+        colour, alpha = noise(24, 30), np.full((24, 30), 255, np.uint8)
+        alpha[:, 11:19], colour.pixels[:, 11:19] = 0, 0
+        given: list[StereoPair] = []
+
+        def note(pair: StereoPair) -> StereoPair:
+            given.append(pair)
+            return pair
+
+        backend = FakeBackend(note)
+        shown, _ = results(pair_item(tmp_path / "a", replace(colour, alpha=alpha), colour), backend)
+        seen = np.rint(given[0].left * 255)
+        assert np.array_equal(seen[:, :11], colour.pixels[:, :11])
+        assert np.array_equal(seen[:, 11:15], colour.pixels[:, 10:11].repeat(4, 1))
+        assert np.array_equal(seen[:, 15:19], colour.pixels[:, 19:20].repeat(4, 1))
+        assert (shown.alpha[:, 24:36] == 0).all()
+        invisible = replace(colour, alpha=np.zeros_like(alpha))
+        assert np.array_equal(results(pair_item(tmp_path / "b", invisible, colour))[0].pixels, twice(colour))
+
+    def test_what_was_not_read_is_said_once(self, tmp_path: Path) -> None:
+        frames = [Pil.fromarray(noise(12, 16, seed).pixels) for seed in range(3)]
+        item = pair_item(tmp_path / "a", noise(12, 16), noise(12, 16, 1), "webp")
+        frames[0].save(item.sources[1], save_all=True, append_images=frames[1:], lossless=True)
+        (result,) = run([item], FakeBackend(), Settings(model="fake"), None)
+        assert [line for line in result.warnings if "frames" in line] == [
+            "right.webp holds 3 pictures, frames or pages: only the first is done"
+        ]
+
+    def test_a_panorama_is_as_wide_as_its_picture(self, tmp_path: Path) -> None:
+        view = replace(noise(12, 16), metadata=Metadata(xmp=b'<x GPano:FullPanoWidthPixels="32"/>'))
+        assert b'"64"' in results(pair_item(tmp_path / "a", view, noise(12, 16, 1)))[0].metadata.xmp

@@ -22,7 +22,8 @@ from PIL import ImageCms, PngImagePlugin
 from stereosr.errors import StereosrError
 from stereosr.io import images
 from stereosr.io.encode import encode_picture, write_picture, write_pictures
-from stereosr.io.images import SUFFIXES, Metadata, Picture, UnreadableImage, decode_picture, read_picture
+from stereosr.io.images import SUFFIXES, Picture, UnreadableImage, decode_picture, read_picture
+from stereosr.io.metadata import Metadata
 from stereosr.types import quantise, to_float
 
 RNG = np.random.default_rng(6)
@@ -77,6 +78,29 @@ def png16(samples: np.ndarray, colour_type: int, *chunks: tuple[bytes, bytes]) -
     for name, body in (*chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
         PngImagePlugin.putchunk(file, name, body)
     return file.getvalue()
+
+
+def planar_tiff(samples: np.ndarray, order: str) -> bytes:
+    """A TIFF of separate planes, two strips each, without compression."""
+    height, width, channels = samples.shape
+    half = height // 2 + 1
+    strips = [
+        part.astype(f"{order}u2").tobytes() for c in range(channels) for part in np.split(samples[..., c], [half])
+    ]
+    at = 8 + 2 + 12 * 10 + 4
+    bits, offsets, counts = at, at + 2 * channels, at + 2 * channels + 4 * len(strips)
+    first = counts + 4 * len(strips)
+    places = np.cumsum([first, *map(len, strips)])[:-1].tolist()
+    rows = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, channels, bits), (259, 3, 1, 1), (262, 3, 1, 2)]
+    rows += [(273, 4, len(strips), offsets), (277, 3, 1, channels), (278, 3, 1, half), (279, 4, len(strips), counts)]
+    rows += [(284, 3, 1, 2)]
+    data = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}LH", 8, len(rows))
+    for tag, kind, count, value in rows:
+        inline = struct.pack(f"{order}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{order}L", value)
+        data += struct.pack(f"{order}HHL", tag, kind, count) + inline
+    data += bytes(4) + struct.pack(f"{order}{channels}H", *[16] * channels)
+    data += struct.pack(f"{order}{len(strips)}L", *places) + struct.pack(f"{order}{len(strips)}L", *map(len, strips))
+    return data + b"".join(strips)
 
 
 class TestNumbers:
@@ -273,6 +297,53 @@ class TestKindsOfFile:
         at = data.index(struct.pack("<HHL", 262, 3, 1))
         data[at + 8] = 0
         assert np.array_equal(decoded(bytes(data)).pixels[..., 0], 65535 - samples)
+
+    @pytest.mark.parametrize("order", ["<", ">"])
+    @pytest.mark.parametrize("channels", [3, 4])
+    def test_sixteen_bits_in_separate_planes(self, order: str, channels: int) -> None:
+        samples = noise(9, 13, channels, dtype=np.uint16)
+        picture = decoded(planar_tiff(samples, order))
+        assert np.array_equal(picture.pixels, samples[..., :3])
+        assert channels == 3 or np.array_equal(picture.alpha, samples[..., 3])
+
+    def test_sixteen_bit_colour_that_was_multiplied_by_its_opacity(self) -> None:
+        colour, alpha = noise(9, 13, 3, dtype=np.uint16), noise(9, 13, dtype=np.uint16) | 0x4000
+        multiplied = np.rint(colour * (alpha[..., None] / 65535)).astype(np.uint16)
+        data = encode_picture(Picture(multiplied, alpha), "TIFF", None, Path("a"))
+        assert data.count(struct.pack("<HHLL", 338, 3, 1, 2)) == 1
+        picture = decoded(data.replace(struct.pack("<HHLL", 338, 3, 1, 2), struct.pack("<HHLL", 338, 3, 1, 1)))
+        assert np.abs(picture.pixels.astype(int) - colour).max() <= 4
+        assert np.array_equal(picture.alpha, alpha)
+
+    @pytest.mark.parametrize(("magic", "channels"), [(b"P5", 1), (b"P6", 3)])
+    @pytest.mark.parametrize("maximum", [31, 255, 1023, 4095, 65535])
+    def test_ppm_of_any_depth(self, magic: bytes, channels: int, maximum: int) -> None:
+        depth = np.uint8 if maximum < 256 else np.uint16
+        samples = (noise(6, 7, channels, dtype=np.uint16).astype(int) % (maximum + 1)).astype(depth)
+        data = (
+            b"%s\n# a comment\n7 6\n%d\n" % (magic, maximum) + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
+        )
+        picture = decoded(data)
+        assert picture.pixels.dtype == depth
+        assert picture.grey == (channels == 1)
+        whole = samples.astype(float) * np.iinfo(depth).max / maximum
+        assert np.abs(picture.pixels - whole).max() <= 0.5
+        if maximum in (255, 65535):
+            again = encode_picture(picture, "PPM", None, Path("a.ppm"))
+            assert np.array_equal(decoded(again).pixels, picture.pixels)
+
+    @pytest.mark.parametrize("data", [b"P6\n7 6\n255\n" + bytes(20), b"P6\n7 6\n65535\n" + bytes(20), b"P6\n7 x\n"])
+    def test_ppm_that_is_cut_short(self, data: bytes) -> None:
+        with pytest.raises(UnreadableImage, match="cannot read photo"):
+            decoded(data)
+
+    @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+    def test_of_several_frames_it_is_said_that_one_is_done(self, kind: str) -> None:
+        frames = [Pil.fromarray(noise(8, 9, 3)) for _ in range(3)]
+        assert decoded(saved(frames[0], kind, save_all=True, append_images=frames[1:])).notes == (
+            "photo holds 3 pictures, frames or pages: only the first is done",
+        )
+        assert decoded(saved(frames[0], kind)).notes == ()
 
     def test_a_lying_suffix(self, tmp_path: Path) -> None:
         path = tmp_path / "photo.png"

@@ -19,8 +19,9 @@ from PIL import PngImagePlugin
 from shared_data import shared
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.encode import encode_picture, write_picture
-from stereosr.io.images import Metadata, Picture, UnreadableImage, read_picture
+from stereosr.io.images import Picture, UnreadableImage, read_picture
 from stereosr.io.layouts import Layout, detect_layout, read_stereo, write_stereo
+from stereosr.io.metadata import Metadata
 
 RNG = np.random.default_rng(3)
 
