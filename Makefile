@@ -4,12 +4,12 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo check lint types test slow coverage clean
+.PHONY: demo check lint types docs test slow coverage clean
 
 demo: $(VENV)/demo
 	$(BIN)/stereosr upscale examples/left.png examples/right.png -s 4 --overwrite
 
-check: lint types test
+check: lint types docs test
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
@@ -17,6 +17,11 @@ lint: $(VENV)/dev
 
 types: $(VENV)/dev
 	$(BIN)/mypy
+
+# The documentation as a site, in dist/site; a link that leads nowhere is an error. Words are spelled as in a dictionary.
+docs: $(VENV)/dev
+	$(BIN)/codespell README.md docs *.md engines export stereosr_cli
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 test: $(VENV)/dev
 	$(BIN)/pytest

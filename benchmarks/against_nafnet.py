@@ -40,7 +40,6 @@ from stereosr.types import quantise, to_float
 from stereosr_cli.report.tables import markdown
 from stereosr_export.checkpoints import load_weights, own_weights
 from stereosr_export.to_onnx import export, spec_of
-from stereosr_export.zoo import find
 
 
 def authors_network(reference: Path, scale: int, state: dict[str, torch.Tensor]) -> torch.nn.Module:
@@ -93,7 +92,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-o", "--out", type=Path)
     chosen = parser.parse_args()
-    weights = chosen.weights or own_weights(find("nafssr-t"), chosen.scale)
+    weights = chosen.weights or own_weights("nafssr-t", chosen.scale)
     model, scale, state = load_weights(weights, scale=chosen.scale)
     data = open_dataset(chosen.data, scale)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import readme
+import pages
 
 from stereosr.models.library import DEFAULT_MODEL
 from stereosr_export.checkpoints import OWN_WEIGHTS
@@ -24,7 +24,7 @@ def main() -> None:
     chosen = parser.parse_args()
     names = [path.stem.removesuffix("_x4") for path in sorted(OWN_WEIGHTS.glob("*_x4.safetensors"))]
     names.remove(DEFAULT_MODEL)
-    out = readme.HERE / "results" / "baselines_x4.jsonl"
+    out = pages.HERE / "results" / "baselines_x4.jsonl"
     out.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as home:
 
@@ -36,7 +36,7 @@ def main() -> None:
             stereosr("export", name, "-s", "4")
         models = (part for name in names for part in ("-n", name))
         stereosr("bench", str(chosen.data / "KITTI2015"), "-s", "4", *models, "--only", "quality", "-o", str(out))
-    readme.rewrite(readme.BASELINES_CARD, readme.baselines_card())
+    pages.rewrite(pages.BASELINES_CARD, pages.baselines_card())
 
 
 if __name__ == "__main__":

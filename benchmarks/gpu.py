@@ -40,7 +40,7 @@ LEAST = {"fp32": 60.0, "fp16": 50.0}
 def network_of(name: str) -> nn.Module:
     model = find(name)
     if name == "nafssr-t":
-        return load_network(model, SCALE, own_weights(model, SCALE))
+        return load_network(model, SCALE, own_weights(model.name, SCALE))
     torch.manual_seed(0)
     network = model.create(SCALE).eval()
     for parameter_name, parameter in network.named_parameters():  # a new network is its bilinear shortcut alone

@@ -1,11 +1,11 @@
-"""Measure the models that are here, for the committed results and the README: one command for all of it.
+"""Measure the models that are here, for the committed results and docs/: one command for all of it.
 
     python benchmarks/results.py DATA [-s 4] [-x] [--only quality|speed] [--go-on]
 
 DATA holds KITTI2015 and Middlebury4. What is measured is written to benchmarks/results/<set>_x<scale>.jsonl, anew or,
 with --go-on, added to what is there (after a stop; or speed, when the machine is idle, after quality). The bundled
-example is measured too: it is what ``stereosr bench --check`` compares with in the tests. At the end the README's
-section is written.
+example is measured too: it is what ``stereosr bench --check`` compares with in the tests. At the end the
+documentation's section is written.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import readme
+import pages
 
 HERE = Path(__file__).parent
 
@@ -36,7 +36,7 @@ def main() -> None:
             command += ["-s", str(scale), "-o", str(out), "--rounds", str(chosen.rounds)]
             command += ["-x"] * chosen.ensemble + (["--only", chosen.only] if chosen.only else [])
             subprocess.run(command, check=True)
-    readme.main()
+    pages.main()
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def median_times(calls: dict[str, Callable[[], object]], rounds: int) -> dict[st
 def rows(left: Any, right: Any, threads: int) -> tuple[dict[str, Callable[[], object]], float, float]:
     """What is measured on this pair, its operations, the largest difference to the plain network."""
     model = find("nafssr-t")
-    ours = load_network(model, 4, own_weights(model, 4)).eval()
+    ours = load_network(model, 4, own_weights(model.name, 4)).eval()
     plain = Plain(4).eval()
     plain.load_state_dict(ours.state_dict())
     compiled = torch.compile(plain, dynamic=False)

@@ -29,7 +29,7 @@ def measure(dataset: Dataset) -> dict[str, float]:
     model = find("nafssr-t")
     found = {}
     for name in ("with", "without"):
-        network = load_network(model, dataset.scale, own_weights(model, dataset.scale)).eval()
+        network = load_network(model, dataset.scale, own_weights(model.name, dataset.scale)).eval()
         if name == "without":
             for module in network.modules():
                 if isinstance(module, LocalMean):

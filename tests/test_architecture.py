@@ -180,11 +180,12 @@ def test_the_sdist_passes_its_own_tests(sdist: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_extras_named_in_the_readme_and_in_errors_exist() -> None:
+def test_extras_named_in_the_documentation_and_in_errors_exist() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     have = set(project["optional-dependencies"])
-    texts = [readme()] + [p.read_text(encoding="utf-8") for _, p in MODULES]
-    for text in texts:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(p for _, p in MODULES)]
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
         for extras in re.findall(r"""(?:(?:stereosr|"\.)\[|install_hint\(["'])([a-z,]+)[]"']""", text):
             assert set(extras.split(",")) <= have, extras
 

@@ -1,4 +1,4 @@
-"""The committed results: of the very models that are bundled, repeatable, and what the README shows."""
+"""The committed results: of the very models that are bundled, repeatable, and what the documentation shows."""
 
 import importlib.util
 import json
@@ -28,14 +28,14 @@ def script(name: str) -> ModuleType:
     return module
 
 
-def test_readme_and_model_cards_show_the_committed_results() -> None:
-    """To make it so: python benchmarks/readme.py"""
-    readme = script("readme")
-    (shown,) = readme.MARKED.findall((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert shown == readme.section()
+def test_the_page_and_the_model_cards_show_the_committed_results() -> None:
+    """To make it so: python benchmarks/pages.py"""
+    pages = script("pages")
+    (shown,) = pages.MARKED.findall(pages.PAGE.read_text(encoding="utf-8"))
+    assert shown == pages.section()
     assert "bicubic | 24.38 / .7334 | 23.79 / .7066 |" in shown
-    assert readme.MARKED.findall(readme.CARD.read_text(encoding="utf-8")) == [readme.card()]
-    assert readme.MARKED.findall(readme.BASELINES_CARD.read_text(encoding="utf-8")) == [readme.baselines_card()]
+    assert pages.MARKED.findall(pages.CARD.read_text(encoding="utf-8")) == [pages.card()]
+    assert pages.MARKED.findall(pages.BASELINES_CARD.read_text(encoding="utf-8")) == [pages.baselines_card()]
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)

@@ -65,25 +65,29 @@ def load_network(model: ZooModel, scale: int, path: Path, channel_order: Channel
     return network.eval()
 
 
-def own_weights(model: ZooModel, scale: int) -> Path:
-    """The weights that this project trained.
+def own_weights(name: str, scale: int) -> Path:
+    """The weights that this project trained, by the name of the engine that was made of them.
+
+    They lie in a checkout and in the source distribution; a wheel has the engines alone.
 
     Raises:
         UsageError: if there are none.
     """
-    path = _own(model, scale)
+    path = _own(name, scale)
     if not path.exists():
-        raise UsageError(f"{model.name} x{scale} was not trained here: pass --weights, or train it with stereosr train")
+        if not any(OWN_WEIGHTS.glob("*.safetensors")):
+            raise UsageError("the wheel has no weights: install from a checkout with pip install -e, or name a file")
+        raise UsageError(f"{name} x{scale} was not trained here: name a file, or train it with stereosr train")
     return path
 
 
 def trained_scales(model: ZooModel) -> list[int]:
     """The scales of which there are our own weights."""
-    return [s for s in model.scales if _own(model, s).exists()]
+    return [s for s in model.scales if _own(model.name, s).exists()]
 
 
-def _own(model: ZooModel, scale: int) -> Path:
-    return OWN_WEIGHTS / f"{model.name}_x{scale}.safetensors"
+def _own(name: str, scale: int) -> Path:
+    return OWN_WEIGHTS / f"{name}_x{scale}.safetensors"
 
 
 def provenance(path: Path) -> dict[str, str]:

@@ -11,7 +11,7 @@ from stereosr_cli import options
 @click.argument("source", required=False, metavar="[PRESET|CONFIG.toml]")
 @click.option("-n", "--model", help="Name in the zoo, e.g. nafssr-t.")
 @options.scale("the preset's, or 4")
-@click.option("--data", help="Folder of pairs; see 'Training' in the README.")
+@click.option("--data", help="Folder of pairs; see docs/training.md.")
 @click.option("--validation", help="Folder of pairs to score.  [default: some of the data, which are held back]")
 @click.option("-o", "--out", help="Folder of the run; a run that was stopped goes on from there.")
 @click.option("--iterations", type=click.IntRange(1), help="Steps of the optimiser.")
@@ -19,7 +19,9 @@ from stereosr_cli import options
 @click.option("--lr", type=float, help="Largest learning rate.")
 @click.option("--loss", help="l1, mse, charbonnier or psnr.")
 @click.option("--precision", help="bf16 or fp32.")
-@click.option("--init", help="Checkpoint to start from; what does not fit is left out.")
+@click.option(
+    "--init", help="Weights to start from: a file, or a name of ours, as nafssr-t; what does not fit is left."
+)
 @click.option("--workers", type=click.IntRange(0), help="Processes that prepare patches.")
 @click.option("--seed", type=int, help="Another one draws other patches.")
 @options.threads

@@ -77,7 +77,7 @@ def _weights(options: ExportOptions) -> "tuple[ZooModel, dict[int, Path]]":
     if options.weights is None:
         model = find(options.model or DEFAULT_MODEL)
         scales = [options.scale] if options.scale else trained_scales(model) or model.scales
-        return model, {scale: own_weights(model, scale) for scale in scales}
+        return model, {scale: own_weights(model.name, scale) for scale in scales}
     asked = find(options.model) if options.model else None
     model, scale, _ = load_weights(options.weights, options.channel_order, asked, options.scale)
     return model, {scale: options.weights}

@@ -42,14 +42,28 @@ def train(source: str | None, options: TrainOptions, threads: int | None) -> Non
     if threads:
         torch.set_num_threads(threads)
     chosen = {name: value for name, value in asdict(options).items() if value is not None}
-    best = loop.train(complete((read_settings(source) if source else {}) | chosen), _report)
+    config = complete((read_settings(source) if source else {}) | chosen)
+    best = loop.train(config, _Report())
     if rank() == 0:
-        click.echo(f"best weights: {best}", err=True)
+        click.echo(
+            f"best weights: {best}\nto use them: stereosr export {config.model} -s {config.scale} --weights {best} -o "
+            "mine.onnx, then stereosr upscale LEFT RIGHT -n mine.onnx",
+            err=True,
+        )
 
 
-def _report(row: "Progress") -> None:
-    score = "" if row.psnr is None else f" · held-back PSNR {row.psnr:.3f} dB"
-    click.echo(
-        f"{row.iteration}/{row.iterations} · loss {row.loss:.5f} · lr {row.lr:.2e} · {row.seconds:.0f} s{score}",
-        err=True,
-    )
+class _Report:
+    """Prints each row, with the time that is left by the pace since the one before."""
+
+    def __init__(self) -> None:
+        self._last: Progress | None = None
+
+    def __call__(self, row: "Progress") -> None:
+        text = f"{row.iteration}/{row.iterations} · loss {row.loss:.5f} · lr {row.lr:.2e} · {row.seconds:.0f} s"
+        if self._last:
+            pace = (row.seconds - self._last.seconds) / (row.iteration - self._last.iteration)
+            text += f" · {pace * (row.iterations - row.iteration) / 3600:.1f} h left"
+        if row.psnr is not None:
+            text += f" · held-back PSNR {row.psnr:.3f} dB"
+        click.echo(text, err=True)
+        self._last = row

@@ -90,7 +90,7 @@ def upscale(options: UpscaleOptions) -> int:
                 click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
             return 0
         if not inputs.items:
-            raise UsageError("no stereo pair found: see 'How pairs are found' in the README, or use -l and -r")
+            raise UsageError("no stereo pair found: see 'How pairs are found' in docs/folders.md, or use -l and -r")
         _run(inputs, backend, _settings(options, [file for _, file in opened]), options)
     return 0
 

@@ -103,16 +103,6 @@ def test_the_examples_in_docstrings_run_as_they_stand(module):
     assert done.failed == 0
 
 
-def test_the_python_of_the_readme_runs_as_it_stands(place):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
-    assert blocks
-    names = {}
-    for block in blocks:
-        exec(block, names)
-    assert names["left_sr"].shape == (480, 640, 3)
-    assert (place / "left_sr.png").exists()
-
-
 # --- what importing it costs -----------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from golden import golden_state, read_golden, relative_error
 from stereosr.errors import UsageError
 from stereosr_export.checkpoints import load_network, load_weights, own_weights, provenance, trained_scales
-from stereosr_export.zoo import find, zoo
+from stereosr_export.zoo import find
 
 
 def state_of(name: str, scale: int) -> dict[str, Tensor]:
@@ -136,8 +136,14 @@ def test_files_without_a_state_dict_are_named(tmp_path: Path) -> None:
 
 
 def test_own_weights_that_are_not_there_are_named() -> None:
-    with pytest.raises(UsageError, match="pass --weights, or train it"):
-        own_weights(next(m for m in zoo().values() if m.name == "passrnet-no-residual"), 2)
+    with pytest.raises(UsageError, match="name a file, or train it"):
+        own_weights("passrnet-no-residual", 2)
+
+
+def test_a_wheel_has_no_weights_and_says_where_they_are(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("stereosr_export.checkpoints.OWN_WEIGHTS", tmp_path)
+    with pytest.raises(UsageError, match="the wheel has no weights: install from a checkout with pip install -e"):
+        own_weights("nafssr-t", 4)
 
 
 def test_own_weights_say_what_they_were_trained_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -147,6 +153,6 @@ def test_own_weights_say_what_they_were_trained_on(monkeypatch: pytest.MonkeyPat
     said = {"trained_on": "pictures", "license": "research"}
     save_file(state_of("srcnn", 4), tmp_path / "srcnn_x4.safetensors", said)
     assert trained_scales(model) == [4]
-    assert provenance(own_weights(model, 4)) == said
+    assert provenance(own_weights(model.name, 4)) == said
     save_file(state_of("srcnn", 2), tmp_path / "srcnn_x2.safetensors")
-    assert provenance(own_weights(model, 2)) == {"trained_on": "", "license": ""}
+    assert provenance(own_weights(model.name, 2)) == {"trained_on": "", "license": ""}

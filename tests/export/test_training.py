@@ -491,6 +491,17 @@ def test_a_warm_start_takes_what_fits(tmp_path):
         warm_start(x2, tmp_path / "none.safetensors")
 
 
+def test_a_run_says_what_is_trained_and_from_where_it_starts(data, caplog):
+    """Weights of ours by their name; on one process. Nothing of ours there: a wheel, and what to do is said."""
+    caplog.set_level("INFO", "stereosr")
+    train(config(data, model="srcnn", scale=4, patch=(12, 12), iterations=1, batch=1, init="srcnn"), quiet)
+    assert "srcnn x4, 57,281 parameters, on 1 x cpu, " in caplog.text
+    assert "2 pairs and 1 photographs to train on, 1 held back to score" in caplog.text
+    assert re.search(r"before training: held-back PSNR \d+\.\d{3} dB", caplog.text)
+    with pytest.raises(UsageError, match="drcn x4 was not trained here: name a file"):
+        train(config(data, model="srcnn", scale=4, init="drcn"), quiet)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -45,7 +45,7 @@ class TrainConfig:
     precision: str = "bf16"
     workers: int | None = None  # that prepare patches; None: one, and beside a GPU one a core, 16 at most
     validate_every: int = 500
-    init: str | None = None  # weights to start from; tensors of another shape are left as they are
+    init: str | None = None  # weights to start from, a file or a name of ours; what does not fit is left as it is
 
 
 def complete(settings: Mapping[str, Any]) -> TrainConfig:

@@ -1,6 +1,7 @@
 """The training loop: one process or several, on a CPU or on GPUs, resumable to the bit on a CPU."""
 
 import io
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from stereosr.atomic import write_bytes
 from stereosr.errors import StereosrError, UsageError
-from stereosr_export.checkpoints import read_state
+from stereosr_export.checkpoints import own_weights, read_state
 from stereosr_export.training import history
 from stereosr_export.training.config import TrainConfig, learning_rate
 from stereosr_export.training.data import Patches
@@ -34,6 +35,8 @@ LOSSES: dict[str, PixelLoss] = {
     # Mean over the pictures of log MSE, so that, as in the score, a picture that is easy counts as much as a hard one.
     "psnr": lambda a, b: ((a - b) ** 2).mean((1, 2, 3)).add(1e-6).log().mean(),
 }
+log = logging.getLogger("stereosr")
+
 REPORT_EVERY = 50
 """Iterations from one row of the log to the next."""
 
@@ -59,7 +62,7 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     torch.manual_seed(config.seed)
     model = zoo_model.create(config.scale)
     if config.init:
-        warm_start(model, Path(config.init))
+        warm_start(model, named_weights(config.init, config.scale))
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     patch = config.patch or zoo_model.patch
     pictures = Pictures.load(
@@ -72,6 +75,12 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
         except OSError as problem:
             raise StereosrError(f"cannot write {out}: {problem.strerror}") from problem
         run.resume(out)
+        if processes.rank == 0:
+            log.info(_what_is_trained(config, pictures, model, processes, device))
+        if config.init and run.iteration == 0:
+            before = run.validate(pictures.held_back)
+            if processes.rank == 0:
+                log.info(f"before training: held-back PSNR {before:.3f} dB")
         loader = DataLoader(
             Patches(pictures, config, patch),
             batch_size=config.batch // processes.size,
@@ -101,6 +110,23 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
         if processes.rank == 0:
             history.plot(out / "log.csv")
     return out / "best.safetensors"
+
+
+def _what_is_trained(
+    config: TrainConfig, pictures: Pictures, model: nn.Module, processes: Team, device: torch.device
+) -> str:
+    parameters = sum(p.numel() for p in model.parameters())
+    pairs = f"{len(pictures.stereo)} pairs" + (f" and {len(pictures.mono)} photographs" if pictures.mono else "")
+    where = f"{processes.size} x {device.type}, {torch.get_num_threads()} threads"
+    return (
+        f"{config.model} x{config.scale}, {parameters:,} parameters, on {where}; "
+        f"{pairs} to train on, {len(pictures.held_back)} held back to score"
+    )
+
+
+def named_weights(source: str, scale: int) -> Path:
+    """A file, known by its suffix, or weights of this project by the name of their engine."""
+    return Path(source) if Path(source).suffix else own_weights(source, scale)
 
 
 def warm_start(model: nn.Module, weights: Path) -> list[str]:

@@ -116,7 +116,7 @@ def find_scenes(folder: Path, scale: int) -> list[SceneFiles]:
     if not pairs:
         raise UsageError(
             f"{folder} has no pairs for x{scale}: it should hold stereo/<scene>/left.*, right.*, or one of the other "
-            "layouts that 'Training' in the README names"
+            "layouts that docs/training.md names"
         )
     small = folder / f"lr_x{scale}"
     if large.name != "hr" or not small.is_dir():

@@ -1,6 +1,6 @@
-"""The README's benchmark section and the scores in the model cards, made of the committed results: nothing is typed.
+"""The benchmark page and the scores in the model cards, made of the committed results: nothing is typed.
 
-    python benchmarks/readme.py
+    python benchmarks/pages.py
 
 rewrites what stands between the ``<!-- benchmark -->`` marks of each.
 """
@@ -18,7 +18,7 @@ from stereosr_cli.report.published import published
 from stereosr_export.checkpoints import OWN_WEIGHTS
 
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+PAGE = HERE.parent / "docs" / "benchmarks.md"
 CARD = BUNDLED / "README.md"
 BASELINES_CARD = OWN_WEIGHTS / "README.md"
 MARKED = re.compile(r"(?<=<!-- benchmark -->\n).*?(?=<!-- /benchmark -->)", re.DOTALL)
@@ -223,7 +223,7 @@ def rewrite(path: Path, text: str) -> None:
 
 
 def main() -> None:
-    rewrite(README, section())
+    rewrite(PAGE, section())
     rewrite(CARD, card())
     rewrite(BASELINES_CARD, baselines_card())
 
