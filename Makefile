@@ -20,7 +20,7 @@ types: $(VENV)/dev
 
 # The documentation as a site, in dist/site; a link that leads nowhere is an error. Words are spelled as in a dictionary.
 docs: $(VENV)/dev
-	$(BIN)/codespell README.md docs *.md engines export stereosr_cli
+	$(BIN)/codespell docs *.md
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 test: $(VENV)/dev
