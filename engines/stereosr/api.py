@@ -18,9 +18,10 @@ from stereosr.inference.ensemble import SelfEnsemble
 from stereosr.inference.load import load
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.upscale import upscale_pixels
+from stereosr.io import layouts
 from stereosr.io.encode import write_pictures
-from stereosr.io.images import Picture, read_picture
-from stereosr.io.layouts import STEREO_SUFFIXES, Layout, read_stereo, write_stereo
+from stereosr.io.images import Picture
+from stereosr.io.layouts import STEREO_SUFFIXES, Layout, write_stereo
 from stereosr.models.library import DEFAULT_MODEL, available_models
 from stereosr.models.spec import ModelSpec
 from stereosr.types import Pixels, StereoPair, quantise, to_float
@@ -273,12 +274,7 @@ def read_pair(
     ((120, 160, 3), dtype('uint8'))
     """
     _check_layout(layout, ("auto", *get_args(Layout)))
-    if right_path is None:
-        left, right = read_stereo(Path(path), layout)
-    elif layout in ("auto", "pair"):
-        left, right = read_picture(Path(path)), read_picture(Path(right_path))
-    else:
-        raise UsageError(f"layout {layout!r} is for one file that holds both views, and two are given: leave one out")
+    left, right = layouts.read_pair([Path(each) for each in (path, right_path) if each is not None], layout)
     _check_alike(left.pixels, right.pixels)
     return np.ascontiguousarray(left.pixels), np.ascontiguousarray(right.pixels)
 

@@ -10,8 +10,7 @@ import click
 
 from stereosr.errors import UsageError
 from stereosr.geometry.pair_check import PairMeasurements, PairReport, examine
-from stereosr.io.images import read_picture
-from stereosr.io.layouts import Layout, read_stereo
+from stereosr.io.layouts import Layout, read_pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +27,7 @@ def check(options: CheckOptions) -> int:
     paths = options.paths
     if len(paths) > 2:
         raise UsageError("give LEFT RIGHT, or one file that holds both views")
-    left, right = map(read_picture, paths) if len(paths) == 2 else read_stereo(paths[0], options.layout)
+    left, right = read_pair(paths, options.layout)
     report = examine(left, right)
     if options.as_json:
         click.echo(json.dumps({"input": list(map(str, paths)), "good": report.good} | asdict(report)))

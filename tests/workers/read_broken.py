@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image as Pil
 from PIL import PngImagePlugin
 
+from stereosr.io.detect import detect
 from stereosr.io.encode import encode_picture
 from stereosr.io.images import Picture, UnreadableImage, read_picture
-from stereosr.io.layouts import STEREO_SUFFIXES, detect_layout, read_stereo, write_stereo
+from stereosr.io.layouts import STEREO_SUFFIXES, read_stereo, write_stereo
 from stereosr.io.metadata import Metadata
 
 warnings.filterwarnings("ignore", module=r"PIL\.")  # of what is odd in a file
@@ -115,7 +116,7 @@ def attempt(number, suffix, data):
     path = folder / f"file{number}.{suffix}"
     path.write_bytes(data.tobytes())
     try:
-        detect_layout(path)
+        detect(path)
         read_stereo(path) if f".{suffix}" in STEREO_SUFFIXES else read_picture(path)
     except UnreadableImage as error:
         if path.name not in str(error) or "\n" in str(error):

@@ -19,8 +19,8 @@ from stereosr.inference.settings import TileSettings
 from stereosr.inference.tiling import TilePlan
 from stereosr.inference.upscale import make_plan, upscale_pixels
 from stereosr.io.encode import encode_picture
-from stereosr.io.images import SUFFIXES, Picture, read_picture
-from stereosr.io.layouts import check_fits_format, encode_stereo, read_stereo
+from stereosr.io.images import SUFFIXES, Picture
+from stereosr.io.layouts import check_fits_format, encode_stereo, read_pair
 from stereosr.models.spec import ModelSpec
 from stereosr.system import available_memory, peak_memory
 from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
@@ -49,10 +49,7 @@ def read_views(item: Item, settings: Settings) -> Views:
         UnreadableImage: if a file cannot be read.
         UsageError: if the views differ in size.
     """
-    if len(item.sources) == 2:
-        left, right = (read_picture(path) for path in item.sources)
-    else:
-        left, right = read_stereo(item.sources[0], item.layout)
+    left, right = read_pair(item.sources, item.layout)
     if left.pixels.shape != right.pixels.shape:
         a, b = (f"{view.pixels.shape[1]}x{view.pixels.shape[0]}" for view in (left, right))
         raise UsageError(

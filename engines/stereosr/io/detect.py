@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from stereosr.io.images import SUFFIXES
-from stereosr.io.layouts import STEREO_SUFFIXES, Layout, detect_layout, is_named
+from stereosr.io.images import SUFFIXES, UNREAD, UnreadableImage, read_bytes
+from stereosr.io.layouts import STEREO_SUFFIXES, Layout, look
+from stereosr.io.marks import read_mark
 from stereosr.io.video import SUFFIXES as VIDEO_SUFFIXES
 from stereosr.io.video import detect_video_layout
 
-Kind = Literal["picture", "stereo", "video", "other"]
+Kind = Literal["picture", "stereo", "video", "unread", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,16 @@ class FileType:
 
     Attributes:
         kind: by its suffix: a ``picture``, of one view or of both; ``stereo``, a format made for two views; a
-            ``video``; or ``other``, which is not read here.
+            ``video``; a picture of a kind that is ``unread`` here; or ``other``.
         claims_both: whether suffix or name say that both views may be in it. A name may be wrong: its content decides.
         layout: how it holds both views; None if it shows one, or was not looked into.
+        why: in words, why it shows one, if that is known.
     """
 
     kind: Kind
     claims_both: bool
     layout: Layout | None = None
+    why: str = ""
 
 
 def detect_by_name(path: Path) -> FileType:
@@ -36,8 +39,8 @@ def detect_by_name(path: Path) -> FileType:
     if suffix in STEREO_SUFFIXES:
         return FileType("stereo", claims_both=True)
     if suffix in SUFFIXES:
-        return FileType("picture", claims_both=is_named(path.stem))
-    return FileType("other", claims_both=False)
+        return FileType("picture", claims_both=read_mark(path.stem) is not None)
+    return FileType("unread" if suffix in UNREAD else "other", claims_both=False)
 
 
 def detect(path: Path) -> FileType:
@@ -50,4 +53,10 @@ def detect(path: Path) -> FileType:
         UsageError: for HEIC or a video without the extra that reads it.
     """
     named = detect_by_name(path)
-    return replace(named, layout=detect_video_layout(path) if named.kind == "video" else detect_layout(path))
+    if named.kind == "video":
+        return replace(named, layout=detect_video_layout(path))
+    try:
+        layout, _, why = look(read_bytes(path), path)
+        return replace(named, layout=layout, why=why)
+    except UnreadableImage:
+        return replace(named, layout=STEREO_SUFFIXES.get(path.suffix.lower()))

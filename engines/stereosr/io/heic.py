@@ -11,20 +11,40 @@ from stereosr.io.images import Picture, UnreadableImage, check_pixel_limit
 from stereosr.io.metadata import Metadata
 from stereosr.types import Pixels
 
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def is_heic(data: bytes) -> bool:
+    """By its first bytes."""
+    return data[4:8] == b"ftyp" and data[8:12] in _BRANDS
+
 
 def heic_views(data: bytes, path: Path) -> list[Any]:
     """The left and the right picture of a spatial photograph, not decoded yet; nothing if the file has no such pair.
 
     In a group of type ``ster`` the left view comes first (ISO/IEC 23008-12).
     """
+    file = _opened(data, path)
+    try:
+        pairs = [group["images"] for group in file.info.get("entity_groups", ()) if group["type"] == "ster"]
+        return [file[number] for number in pairs[0] if number is not None] if pairs else []
+    except Exception as error:  # as in decode_picture
+        raise UnreadableImage(f"cannot read {path}: {error}") from error
+
+
+def read_single_heic(data: bytes, path: Path) -> Picture:
+    """The picture that a HEIC file shows first, upright. Raises as ``read_heic``."""
+    file = _opened(data, path)
+    return _heic_picture(file[file.primary_index], path)
+
+
+def _opened(data: bytes, path: Path) -> Any:
     try:
         import pillow_heif
     except ImportError:
         raise UsageError(f"{path}: to read HEIC, {install_hint('heic')}") from None
     try:
-        file = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
-        pairs = [group["images"] for group in file.info.get("entity_groups", ()) if group["type"] == "ster"]
-        return [file[number] for number in pairs[0] if number is not None] if pairs else []
+        return pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=False)
     except Exception as error:  # as in decode_picture
         raise UnreadableImage(f"cannot read {path}: {error}") from error
 

@@ -19,6 +19,7 @@ from stereosr.types import Pixels
 
 SUFFIXES = {
     ".png": "PNG",
+    ".pns": "PNG",
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
     ".jpe": "JPEG",
@@ -32,6 +33,29 @@ SUFFIXES = {
     ".pnm": "PPM",
 }
 """The suffixes of pictures, and the format each stands for when writing. Reading goes by content."""
+
+READABLE = {*SUFFIXES, ".heic", ".heif", ".hif"}
+"""The suffixes of what may be one view of a pair."""
+
+UNREAD = {
+    ".gif",
+    ".avif",
+    ".jxl",
+    ".jp2",
+    ".exr",
+    ".hdr",
+    ".tga",
+    ".psd",
+    ".dng",
+    ".cr2",
+    ".cr3",
+    ".nef",
+    ".arw",
+    ".orf",
+    ".rw2",
+    ".raf",
+}
+"""Suffixes of pictures that are not read here."""
 
 MAX_PIXELS = 200_000_000
 """Of 8 bits, half as many of 16: decoding that takes 2 GB, and a header that promises more is a lie or a bomb."""
@@ -65,6 +89,7 @@ def read_picture(path: Path) -> Picture:
 
     Raises:
         UnreadableImage: if it is missing, a folder, empty, no picture, truncated, or larger than ``MAX_PIXELS``.
+        UsageError: for HEIC without the extra that reads it.
     """
     return decode_picture(read_bytes(path), path)
 
@@ -82,6 +107,10 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_picture(data: bytes, path: Path) -> Picture:
     """The picture encoded in ``data``; ``path`` is for messages. Raises as ``read_picture``."""
+    from stereosr.io.heic import is_heic, read_single_heic
+
+    if is_heic(data):
+        return read_single_heic(data, path)
     file = open_image(data, path)
     try:
         wide, tiles = _is_wide(file), list(getattr(file, "tile", []))

@@ -1,18 +1,20 @@
-"""Both views in one file: MPO, JPS, spatial HEIC, side by side, over-under, anaglyph; told apart, read and written."""
+"""Both views in one file: MPO, JPS, spatial HEIC, VR180, side by side and so on; told apart, read and written."""
 
-import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image as Pil
+from PIL import JpegImagePlugin
 
 from stereosr.atomic import write_bytes
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.encode import check_side_limit, encode_picture
 from stereosr.io.halves import join, split, stretch
-from stereosr.io.heic import heic_views, read_heic
+from stereosr.io.heic import heic_views, is_heic, read_heic
 from stereosr.io.images import (
     SUFFIXES,
     Picture,
@@ -20,37 +22,46 @@ from stereosr.io.images import (
     decode_picture,
     open_image,
     read_bytes,
+    read_picture,
 )
-from stereosr.io.mpo_jps import disparity_frames, jps_bytes, jps_header, mpo_bytes, mpo_frames, read_jps
+from stereosr.io.marks import Layout as Layout
+from stereosr.io.marks import Mark, read_mark
+from stereosr.io.mpo_jps import (
+    disparity_frames,
+    is_mono_jps,
+    jps_bytes,
+    jps_header,
+    mpo_bytes,
+    mpo_frames,
+    read_jps,
+)
+from stereosr.io.vr180 import has_right_eye, right_eye
 from stereosr.types import Image, Pixels, quantise, to_float
 
-Layout = Literal["pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps", "heic", "anaglyph"]
-"""How two views lie on disk: ``pair`` is two files, ``heic`` can only be read, ``anaglyph`` only written."""
-
-STEREO_SUFFIXES: dict[str, Layout] = {".mpo": "mpo", ".jps": "jps", ".heic": "heic"}
-"""Suffixes of files that hold both views, or may: many a HEIC file shows one."""
+STEREO_SUFFIXES: dict[str, Layout] = {
+    ".mpo": "mpo",
+    ".jps": "jps",
+    ".pns": "sbs",
+    ".heic": "heic",
+    ".heif": "heic",
+    ".hif": "heic",
+}
+"""Suffixes of files that hold both views, or may: many a HEIC file shows one. PNS is a PNG file, cross-eyed."""
 
 JPEG_LAYOUTS: tuple[Layout, ...] = ("mpo", "jps")
 
 _AXIS: dict[Layout, int] = {"sbs": 1, "sbs-half": 1, "ou": 0, "ou-half": 0}
 _HALF: dict[Layout, Layout] = {"sbs": "sbs-half", "ou": "ou-half"}
 
-# Players' marks in a stem, between anything but letters and digits; they are believed only if the halves agree, for
-# LR is also low resolution and "ou" a word.
-_NAMES: tuple[tuple[str, Layout], ...] = (
-    (r"(h|half)[-_. ]?(sbs|lr|rl)|sbs[-_. ]?half", "sbs-half"),
-    (r"(h|half)[-_. ]?(ou|tab|tb|bt)|(ou|tab|tb)[-_. ]?half", "ou-half"),
-    (r"sbs|lr|rl|3dh", "sbs"),
-    (r"ou|tab|tb|bt|3dv", "ou"),
-)
-_RIGHT_FIRST = {1: "h?rl", 0: "h?bt"}
-
 # Measured on 52 pairs, joined either way, squeezed or not, lossless and as poor JPEG (416 pictures), and on 476 single
-# photographs cut either way: without a name 3 of 416 are missed and no photograph is taken for a pair; with a name
-# none is missed, and 2 photographs are taken.
-_ALIKE = 0.6
+# photographs cut either way: without a name 3 of 416 are missed and no photograph is taken for a pair. With a name that
+# may mean something else, likeness is 0.43 at least in 111 pairs, and 1 % of 150 photographs would be taken. A name
+# that means nothing else is believed also where the picture has but the likeness, or but the seam.
+_ALIKE, _ALIKE_IF_NAMED = 0.6, 0.4
 _SEAM, _SEAM_IF_NAMED = 1.75, 1.2
+_UNLIKE = 0.5  # on a draft, which differs from the picture by less than that
 
+_SMALLEST = 32  # pixels a side, to judge by
 _SCREEN = 16 / 9  # the shape of a file whose views were squeezed to fit a screen
 
 # Least-squares matrices for red-cyan glasses, for linear light (E. Dubois, "A projection method to generate anaglyph
@@ -61,44 +72,69 @@ _DUBOIS = (
 )
 
 
-def detect_layout(path: Path) -> Layout | None:
-    """How a file holds two views, by its headers, its suffix, its name and its halves; None if it shows one.
+class Look(NamedTuple):
+    """What a look into a file gave: how it holds both views, None if it shows one; the whole picture, if that had to be
+    decoded to see it; and why it shows one, if that is known."""
 
-    A file that cannot be read is judged by its suffix alone: reading it will say what is wrong.
+    layout: Layout | None
+    picture: Picture | None = None
+    why: str = ""
+
+
+def look(data: bytes, path: Path) -> Look:
+    """How a file holds two views, by its headers, its suffix, its name and its halves.
 
     Raises:
+        UnreadableImage: as ``read_picture``.
         UsageError: for HEIC without the extra that reads it.
     """
-    try:
-        return _detect(read_bytes(path), path)[0]
-    except UnreadableImage:
-        return STEREO_SUFFIXES.get(path.suffix.lower())
-
-
-def _detect(data: bytes, path: Path) -> tuple[Layout | None, Picture | None]:
-    """How a file holds two views, and the whole picture if it had to be decoded to see that."""
-    by_suffix = STEREO_SUFFIXES.get(path.suffix.lower())
-    if by_suffix == "heic":
-        return ("heic" if heic_views(data, path) else None), None
+    by_suffix, mark = STEREO_SUFFIXES.get(path.suffix.lower()), read_mark(path.stem)
+    if by_suffix == "heic" or is_heic(data):
+        return Look("heic" if heic_views(data, path) else None)
     file = open_image(data, path)
     if len(disparity_frames(file)) >= 2:
-        return "mpo", None
+        return Look("mpo")
     if jps_header(file):
-        return "jps", None
+        return Look("jps")
+    if has_right_eye(data):
+        return Look("vr180")
     if _png_stereo(data) is not None:
-        return "sbs", None
+        return Look("sbs")
+    if by_suffix == "jps" and is_mono_jps(file):
+        return Look(None, why="its JPS header says that it shows one view")
     if by_suffix:
-        return by_suffix, None
+        return Look(by_suffix)
+    if mark and mark.layout == "anaglyph":
+        return Look(None, why="it is an anaglyph, whose views cannot be told apart: give those it was made of")
+    if mark and mark.ours:
+        return Look(mark.layout)
+    if mark is None and (min(file.size) < _SMALLEST or not _may_be_halves(file)):
+        return Look(None)
     picture = decode_picture(data, path)
-    return detect_halves(picture.pixels, path.stem), picture
+    return Look(detect_halves(picture.pixels, path.stem), picture)
+
+
+def read_pair(paths: Sequence[Path], layout: Layout | Literal["auto"] = "auto") -> tuple[Picture, Picture]:
+    """The left and the right view: of two files, or of one file as ``read_stereo``.
+
+    Raises:
+        UnreadableImage: as ``read_picture`` and ``read_stereo``.
+        UsageError: for a layout of one file where two are given, and as ``read_stereo``.
+    """
+    if len(paths) == 1:
+        return read_stereo(paths[0], layout)
+    if layout not in ("auto", "pair"):
+        raise UsageError(f"layout {layout!r} is for one file that holds both views, and two are given: leave one out")
+    left, right = map(read_picture, paths)
+    return left, right
 
 
 def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[Picture, Picture]:
     """The left and the right view in a file, in full size: squeezed ones are stretched back.
 
     JPS is cross-eyed (the left half is the right view) unless its header says otherwise; elsewhere the left view comes
-    first, unless the name is marked RL or BT (bottom-top), or a PNG's sTER chunk says so. What lies between the halves
-    and belongs to neither is left out.
+    first, unless the name is marked RL, BT (bottom-top) or cross-eyed, or ends in .pns, or a PNG's sTER chunk says so.
+    What lies between the halves and belongs to neither is left out.
 
     Raises:
         UnreadableImage: as ``read_picture``; also if nothing shows that there are two views, or one is missing.
@@ -107,11 +143,14 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     if layout in ("pair", "anaglyph"):
         raise UsageError(f"{path} cannot be read as {layout}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
     data = read_bytes(path)
-    chosen, picture = _detect(data, path) if layout == "auto" else (layout, None)
+    chosen, picture, why = look(data, path) if layout == "auto" else Look(layout)
     if chosen is None:
-        raise UnreadableImage(f"{path} does not look like two views in one file; if it is, say --layout sbs or ou")
+        how = f": {why}" if why else " in one file; if it is, say --layout sbs or ou"
+        raise UnreadableImage(f"{path} does not look like two views{how}")
     if chosen == "heic":
         return read_heic(data, path)
+    if chosen == "vr180":
+        return decode_picture(data, path), decode_picture(right_eye(data, path), path)
     if chosen == "mpo":
         first, second = mpo_frames(data, path)
         return decode_picture(first, path), decode_picture(second, path)
@@ -146,7 +185,7 @@ def encode_stereo(left: Picture, right: Picture, layout: Layout, quality: int | 
         if path.suffix.lower() not in (f".{layout}", ".jpg", ".jpeg"):
             raise UsageError(f"cannot write {path}: {layout} is JPEG inside; its suffix must be .{layout} or .jpg")
         return (mpo_bytes if layout == "mpo" else jps_bytes)(left, right, quality, path)
-    if layout in ("pair", "heic"):
+    if layout in ("pair", "heic", "vr180"):
         raise UsageError(f"cannot write {path}: {layout} is {'two files' if layout == 'pair' else 'only read'}")
     return encode_picture(join_views(left, right, layout, path), SUFFIXES.get(path.suffix.lower(), ""), quality, path)
 
@@ -164,21 +203,49 @@ def check_fits_format(path: Path, height: int, width: int, layout: Layout) -> No
 def detect_halves(pixels: Pixels, stem: str) -> Layout | None:
     """How the halves of a picture hold two views, None if they do not.
 
-    They must show the same things and meet in an edge: a clear one, unless the name says what to expect.
+    They must show the same things and meet in an edge: a clear one, unless the name says what to expect. A name that
+    can mean nothing else is believed where the picture does not speak against it.
     """
-    green = np.ascontiguousarray(pixels[..., 1])
-    if min(green.shape) < 32:
-        return None
-    named = next((layout for words, layout in _NAMES if _is_marked(stem, words)), None)
+    green, mark = np.ascontiguousarray(pixels[..., 1]), read_mark(stem)
     candidates: tuple[Layout, ...] = ("sbs", "ou")
     for layout in candidates:
         axis = _AXIS[layout]
-        if named is not None and _AXIS[named] != axis:
+        if mark is None and min(green.shape) < _SMALLEST:
             continue
-        if _likeness(green, axis) > _ALIKE and _seam(green, axis) > (_SEAM_IF_NAMED if named else _SEAM):
-            squeezed = named in _HALF.values() or abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
+        if mark is not None and _AXIS.get(mark.layout) != axis:
+            continue
+        if _shows_two(green, axis, mark):
+            squeezed = abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
+            if mark is not None and mark.exact:
+                squeezed = mark.layout in _HALF.values()
             return _HALF[layout] if squeezed else layout
     return None
+
+
+def _shows_two(green: Pixels, axis: int, mark: Mark | None) -> bool:
+    if min(green.shape) < 2:
+        return False
+    if min(green.shape) < _SMALLEST:
+        return mark is not None and mark.sure
+    alike, seam = _likeness(green, axis), _seam(green, axis)
+    if alike is None:
+        return mark is not None and mark.sure
+    if mark is None:
+        return alike > _ALIKE and seam > _SEAM
+    agrees = alike > _ALIKE_IF_NAMED and seam > _SEAM_IF_NAMED
+    return agrees or (mark.sure and (alike > _ALIKE or seam > _SEAM))
+
+
+def _may_be_halves(file: Pil.Image) -> bool:
+    """Quickly, on a draft of a JPEG file: False if neither halves are alike."""
+    if not isinstance(file, JpegImagePlugin.JpegImageFile) or file.mode not in ("L", "RGB"):
+        return True
+    try:
+        file.draft("L", (256, 256))
+        grey = np.asarray(file.convert("L"))
+    except Exception:  # as in decode_picture, which says what is wrong
+        return True
+    return any((_likeness(grey, axis) or 0) > _UNLIKE for axis in (0, 1))
 
 
 def split_halves(picture: Picture, layout: Layout, path: Path) -> tuple[Picture, Picture]:
@@ -206,20 +273,15 @@ def join_views(left: Picture, right: Picture, layout: Layout, path: Path) -> Pic
 
 
 def _is_right_first(path: Path, layout: Layout) -> bool:
-    return _is_marked(path.stem, _RIGHT_FIRST[_AXIS[layout]])
+    mark = read_mark(path.stem)
+    if mark is not None and _AXIS.get(mark.layout) == _AXIS[layout] and mark.right_first:
+        return True
+    return path.suffix.lower() == ".pns" and _AXIS[layout] == 1
 
 
-def is_named(stem: str) -> bool:
-    """Does a file's name say by a player's mark that both views are in it?"""
-    return any(_is_marked(stem, words) for words, _ in _NAMES)
-
-
-def _is_marked(stem: str, words: str) -> bool:
-    return re.search(rf"(?<![^\W_])({words})(?![^\W_])", stem, re.IGNORECASE) is not None
-
-
-def _likeness(green: Pixels, axis: int) -> float:
-    """How well textured blocks of one half are found in the other, moved sideways: the median of their correlations."""
+def _likeness(green: Pixels, axis: int) -> float | None:
+    """How well textured blocks of one half are found in the other, moved sideways: the median of their correlations;
+    None where there are next to none."""
     size = green.shape[axis] // 2
     views = (green[:size], green[-size:]) if axis == 0 else (green[:, :size], green[:, -size:])
     first, second = (cv2.resize(v, (128, 96), interpolation=cv2.INTER_AREA).astype(np.float32) for v in views)
@@ -231,7 +293,7 @@ def _likeness(green: Pixels, axis: int) -> float:
             if part.std() > flat:
                 around = second[max(0, y - 1) : y + block + 1, max(0, x - reach) : x + block + reach]
                 best.append(cv2.matchTemplate(around, part, cv2.TM_CCOEFF_NORMED).max())
-    return float(np.median(best)) if len(best) >= 4 else 0.0
+    return float(np.median(best)) if len(best) >= 4 else None
 
 
 def _seam(green: Pixels, axis: int) -> float:

@@ -19,10 +19,17 @@ _UNKNOWN = b"\xff" * 8
 
 def jps_header(file: Pil.Image) -> tuple[int, int] | None:
     """Layout and flags of a stereoscopic ``_JPSJPS_`` descriptor (JPEG Stereo 1.2), None without one."""
-    for marker, body in getattr(file, "applist", []):
-        if marker == "APP3" and body.startswith(b"_JPSJPS_") and len(body) >= 14 and body[13] == 1:
-            return body[12], body[11]
-    return None
+    return next(((body[12], body[11]) for body in _descriptors(file) if body[13] == 1), None)
+
+
+def is_mono_jps(file: Pil.Image) -> bool:
+    """Does a descriptor say that the picture shows one view?"""
+    return any(body[13] == 0 for body in _descriptors(file))
+
+
+def _descriptors(file: Pil.Image) -> list[bytes]:
+    found = (body for marker, body in getattr(file, "applist", []) if marker == "APP3")
+    return [body for body in found if body.startswith(b"_JPSJPS_") and len(body) >= 14]
 
 
 def read_jps(data: bytes, path: Path) -> tuple[Picture, Picture]:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from stereosr.errors import UsageError
-from stereosr.io.images import SUFFIXES
+from stereosr.io.images import READABLE
 
 OUTPUTS = ("_x2", "_x4")
 """How the stems of super-resolved pictures end."""
@@ -178,7 +178,7 @@ def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> tup
     """The pictures of this pattern, and those whose stems end in an ignored suffix."""
     found: tuple[list[Path], list[Path]] = [], []
     for path in visible(root, pattern):
-        if path.suffix.lower() in SUFFIXES and path.is_file():
+        if path.suffix.lower() in READABLE and path.is_file():
             found[path.stem.endswith(ignore_suffixes)].append(path)
     return found
 

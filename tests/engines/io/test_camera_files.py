@@ -9,8 +9,9 @@ from PIL import ExifTags
 from PIL import Image as Pil
 
 from camera_files import DISPARITY, PREVIEW, jps, mpo, side_by_side
+from stereosr.io.detect import detect
 from stereosr.io.images import Picture
-from stereosr.io.layouts import detect_layout, read_stereo
+from stereosr.io.layouts import read_stereo
 
 SIZE = (96, 128)
 
@@ -38,7 +39,7 @@ def test_mpo(tmp_path, views, order, preview_at, padding, suffix):
         frames.insert(preview_at, (PREVIEW, np.full((48, 64, 3), 90, np.uint8)))
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(mpo(frames, order=order, padding=padding))
-    assert detect_layout(path) == "mpo"
+    assert detect(path).layout == "mpo"
     left, right = read_stereo(path)
     assert shows(left, views[0])
     assert shows(right, views[1])
@@ -52,7 +53,7 @@ def test_mpo(tmp_path, views, order, preview_at, padding, suffix):
 def test_a_photograph_with_a_preview_is_no_pair(tmp_path, views):
     path = tmp_path / "a.jpg"
     path.write_bytes(mpo([(DISPARITY, views[0]), (PREVIEW, views[1])]))
-    assert detect_layout(path) is None
+    assert detect(path).layout is None
 
 
 @pytest.mark.parametrize("suffix", ["jps", "jpg"])
@@ -60,20 +61,20 @@ def test_a_photograph_with_a_preview_is_no_pair(tmp_path, views):
 def test_jps_with_a_header(tmp_path, views, suffix, comment):
     path = tmp_path / f"a.{suffix}"
     path.write_bytes(jps(*views, comment=comment))
-    assert detect_layout(path) == "jps"
+    assert detect(path).layout == "jps"
     assert all(map(shows, read_stereo(path), views))
 
 
 def test_jps_without_one(tmp_path, views):
     (tmp_path / "a.jps").write_bytes(jps(*views, header=False))
-    assert detect_layout(tmp_path / "a.jps") == "jps"
+    assert detect(tmp_path / "a.jps").layout == "jps"
     assert all(map(shows, read_stereo(tmp_path / "a.jps"), views))
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a_SBS.jpg"])
 def test_side_by_side(tmp_path, views, name):
     (tmp_path / name).write_bytes(side_by_side(*views))
-    assert detect_layout(tmp_path / name) == "sbs"
+    assert detect(tmp_path / name).layout == "sbs"
     assert all(map(shows, read_stereo(tmp_path / name), views))
 
 

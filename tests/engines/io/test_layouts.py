@@ -1,6 +1,8 @@
 """Both views in one file: recognised, the right eyes in the right order, and back again."""
 
+import base64
 import io
+import re
 import shutil
 import struct
 import sys
@@ -18,9 +20,10 @@ from PIL import PngImagePlugin
 
 from shared_data import shared
 from stereosr.errors import StereosrError, UsageError
+from stereosr.io.detect import detect
 from stereosr.io.encode import encode_picture, write_picture
 from stereosr.io.images import Picture, UnreadableImage, read_picture
-from stereosr.io.layouts import Layout, detect_layout, read_stereo, write_stereo
+from stereosr.io.layouts import Layout, _likeness, read_stereo, write_stereo
 from stereosr.io.metadata import Metadata
 
 RNG = np.random.default_rng(3)
@@ -109,7 +112,7 @@ class TestRoundTrip:
     def test_jpeg_layouts_come_close(self, tmp_path: Path, layout: Layout) -> None:
         views = scene()
         write_stereo(tmp_path / f"a.{layout}", *views, layout, quality=98)
-        assert detect_layout(tmp_path / f"a.{layout}") == layout
+        assert detect(tmp_path / f"a.{layout}").layout == layout
         back = read_stereo(tmp_path / f"a.{layout}")
         assert close(back[0], views[0])
         assert close(back[1], views[1])
@@ -178,7 +181,7 @@ class TestPngThatSaysSo:
         first, second = RNG.integers(0, 256, (2, 20, width, 3), np.uint8)
         padding = np.zeros((20, -width % 8, 3), np.uint8)
         self.write(tmp_path / "a.png", np.hstack([first, padding, second]), bytes([mode]))
-        assert detect_layout(tmp_path / "a.png") == "sbs"
+        assert detect(tmp_path / "a.png").layout == "sbs"
         left, right = read_stereo(tmp_path / "a.png")
         assert np.array_equal(left.pixels, first if mode else second)
         assert np.array_equal(right.pixels, second if mode else first)
@@ -186,7 +189,7 @@ class TestPngThatSaysSo:
     @pytest.mark.parametrize("body", [b"", b"\7", b"\0\0"])
     def test_a_chunk_that_says_nothing(self, tmp_path: Path, body: bytes) -> None:
         self.write(tmp_path / "a.png", scene()[0].pixels, body)
-        assert detect_layout(tmp_path / "a.png") is None
+        assert detect(tmp_path / "a.png").layout is None
 
 
 class TestMpo:
@@ -229,7 +232,7 @@ class TestMpo:
     def test_pillows_own(self, tmp_path: Path) -> None:
         views = [Pil.fromarray(v.pixels) for v in scene()]
         views[0].save(tmp_path / "a.mpo", save_all=True, append_images=views[1:], quality=98)
-        assert detect_layout(tmp_path / "a.mpo") == "mpo"
+        assert detect(tmp_path / "a.mpo").layout == "mpo"
         back = read_stereo(tmp_path / "a.mpo")
         assert all(close(b, Picture(np.asarray(v)), 8) for b, v in zip(back, views, strict=True))
         assert not close(*back, 8)
@@ -238,18 +241,18 @@ class TestMpo:
         """Phones keep previews and gain maps as further frames of a .jpg."""
         photo = Pil.fromarray(scene()[0].pixels)
         photo.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[photo.resize((60, 45))])
-        assert detect_layout(tmp_path / "a.jpg") is None
+        assert detect(tmp_path / "a.jpg").layout is None
 
     def test_a_misnamed_one_is_recognised(self, tmp_path: Path) -> None:
         write_stereo(tmp_path / "a.jpg", *scene(), "mpo")
-        assert detect_layout(tmp_path / "a.jpg") == "mpo"
+        assert detect(tmp_path / "a.jpg").layout == "mpo"
 
     @pytest.mark.parametrize("part", [0.3, 0.55, 0.9])
     def test_truncated(self, tmp_path: Path, part: float) -> None:
         write_stereo(tmp_path / "a.mpo", *scene(), "mpo")
         data = (tmp_path / "a.mpo").read_bytes()
         (tmp_path / "a.mpo").write_bytes(data[: int(len(data) * part)])
-        assert detect_layout(tmp_path / "a.mpo") == "mpo"
+        assert detect(tmp_path / "a.mpo").layout == "mpo"
         with pytest.raises(UnreadableImage, match=r"cannot read .*a\.mpo"):
             read_stereo(tmp_path / "a.mpo")
 
@@ -294,7 +297,7 @@ class TestJps:
         path = write_jpeg(
             tmp_path / f"a.{suffix}", np.concatenate(parts, 1 if layout == 2 else 0), jps_header(flags, layout)
         )
-        assert detect_layout(path) == "jps"
+        assert detect(path).layout == "jps"
         back = read_stereo(path)
         assert close(back[0], left)
         assert close(back[1], right)
@@ -308,6 +311,14 @@ class TestJps:
         assert close(read_picture(tmp_path / "a.jps"), Picture(np.hstack([right.pixels, left.pixels])))
         assert read_stereo(tmp_path / "a.jps")[0].metadata.exif == camera("Left")
 
+    @pytest.mark.parametrize("suffix", ["jps", "jpg"])
+    def test_a_header_that_says_one_view(self, tmp_path: Path, suffix: str) -> None:
+        path = write_jpeg(tmp_path / f"a.{suffix}", scene()[0].pixels, jps_header(0, kind=0))
+        assert detect(path).layout is None
+        if suffix == "jps":
+            with pytest.raises(UnreadableImage, match="its JPS header says that it shows one view"):
+                read_stereo(path)
+
     @pytest.mark.parametrize("layout", [1, 4])
     def test_interleaved_and_anaglyph_are_refused(self, tmp_path: Path, layout: int) -> None:
         path = write_jpeg(tmp_path / "a.jps", scene()[0].pixels, jps_header(0, layout))
@@ -317,7 +328,61 @@ class TestJps:
     @pytest.mark.parametrize("header", [b"_JPSJPS_", b"_JPSJPS_\0\4", jps_header(0, kind=0)])
     def test_a_header_that_says_nothing(self, tmp_path: Path, header: bytes) -> None:
         path = write_jpeg(tmp_path / "a.jpg", scene()[0].pixels, header)
-        assert detect_layout(path) is None
+        assert detect(path).layout is None
+
+
+class TestPns:
+    def test_is_a_png_file_of_crossed_views(self, tmp_path: Path) -> None:
+        left, right = scene(40, 50)
+        write_stereo(tmp_path / "a.pns", left, right, "sbs")
+        assert (tmp_path / "a.pns").read_bytes().startswith(b"\x89PNG")
+        assert detect(tmp_path / "a.pns").layout == "sbs"
+        read = read_stereo(tmp_path / "a.pns")
+        assert all(np.array_equal(view.pixels, given.pixels) for view, given in zip(read, (left, right), strict=True))
+        assert np.array_equal(read_picture(tmp_path / "a.pns").pixels, np.hstack([right.pixels, left.pixels]))
+
+
+class TestVr180:
+    @staticmethod
+    def photo(left: Picture, right: bytes, extra: bytes = b"", pieces: int = 3) -> bytes:
+        """The right eye in extended XMP, in several pieces, the last one first."""
+        text = (
+            b'<x GImage:Mime="image/jpeg"/><x '
+            + extra
+            + b'GImage:Data="'
+            + base64.b64encode(right).rstrip(b"=")
+            + b'"/>'
+        )
+        jpeg, size = encode_picture(left, "JPEG", 98, Path("a")), -(-len(text) // pieces)
+        segments = b""
+        for at in reversed(range(0, len(text), size)):
+            body = b"http://ns.adobe.com/xmp/extension/\0" + b"9" * 32 + struct.pack(">LL", len(text), at)
+            body += text[at : at + size]
+            segments += b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body
+        return jpeg[:2] + segments + jpeg[2:]
+
+    @pytest.mark.parametrize("pieces", [1, 3])
+    def test_both_eyes(self, tmp_path: Path, pieces: int) -> None:
+        left, right = scene()
+        data = self.photo(left, encode_picture(right, "JPEG", 98, Path("a")), pieces=pieces)
+        (tmp_path / "a.vr.jpg").write_bytes(data)
+        assert detect(tmp_path / "a.vr.jpg").layout == "vr180"
+        read = read_stereo(tmp_path / "a.vr.jpg")
+        assert close(read[0], left)
+        assert close(read[1], right)
+        assert not close(read[1], left)
+
+    def test_a_photograph_with_a_depth_map_is_none(self, tmp_path: Path) -> None:
+        eye = encode_picture(scene()[1], "JPEG", 98, Path("a"))
+        (tmp_path / "a.jpg").write_bytes(self.photo(scene()[0], eye, b'GDepth:Data="99" '))
+        assert detect(tmp_path / "a.jpg").layout is None
+
+    @pytest.mark.parametrize("part", [0, 40])
+    def test_an_eye_that_is_cut_short(self, tmp_path: Path, part: int) -> None:
+        eye = encode_picture(scene()[1], "JPEG", 98, Path("a"))[:part]
+        (tmp_path / "a.vr.jpg").write_bytes(self.photo(scene()[0], eye, pieces=1))
+        with pytest.raises(UnreadableImage, match=r"cannot read .*a\.vr\.jpg"):
+            read_stereo(tmp_path / "a.vr.jpg")
 
 
 class TestDetection:
@@ -350,32 +415,83 @@ class TestDetection:
         scale = np.iinfo(dtype).max // 255
         views = [Picture(view.pixels.astype(dtype) * dtype(scale)) for view in scene(*size)]
         write_stereo(tmp_path / f"{name}.png", *views, layout)
-        assert detect_layout(tmp_path / f"{name}.png") == expected
+        assert detect(tmp_path / f"{name}.png").layout == expected
 
     @pytest.mark.parametrize("name", ["holiday", "low_resolution_LR", "noir ou blanc", "x_HSBS"])
     def test_one_picture_is_none_whatever_its_name(self, tmp_path: Path, name: str) -> None:
         write_picture(tmp_path / f"{name}.png", scene(96, 240)[0])
-        assert detect_layout(tmp_path / f"{name}.png") is None
+        assert detect(tmp_path / f"{name}.png").layout is None
         with pytest.raises(UnreadableImage, match="does not look like two views"):
             read_stereo(tmp_path / f"{name}.png")
 
-    @pytest.mark.parametrize("pixels", [np.zeros((64, 128, 3), np.uint8), np.zeros((1, 1, 3), np.uint8)])
-    def test_nothing_to_go_by(self, tmp_path: Path, pixels: np.ndarray) -> None:
-        write_picture(tmp_path / "a_SBS.png", Picture(pixels))
-        assert detect_layout(tmp_path / "a_SBS.png") is None
+    @pytest.mark.parametrize("size", [(64, 128), (20, 20)])
+    def test_without_anything_to_go_by_a_name_is_believed_that_means_nothing_else(
+        self, tmp_path: Path, size: tuple[int, int]
+    ) -> None:
+        for name, layout in (("a_SBS", "sbs"), ("a_TB", None), ("a_LR", None), ("a_over-under", "ou"), ("a", None)):
+            write_picture(tmp_path / f"{name}.png", Picture(np.zeros((*size, 3), np.uint8)))
+            assert detect(tmp_path / f"{name}.png").layout == layout
+        write_picture(tmp_path / "a_SBS.png", Picture(np.zeros((1, 1, 3), np.uint8)))
+        assert detect(tmp_path / "a_SBS.png").layout is None
+
+    @pytest.mark.parametrize(
+        ("name", "layout", "right_first"),
+        [
+            ("a_2x1", "sbs", False),
+            ("a_FSBS", "sbs", False),
+            ("a FullSBS", "sbs", False),
+            ("a-left-right", "sbs", False),
+            ("a_parallel", "sbs", False),
+            ("a_sidebyside", "sbs", False),
+            ("a_crosseye", "sbs", True),
+            ("a (cross-eyed)", "sbs", True),
+            ("a.top-bottom", "ou", False),
+            ("a_over-under", "ou", False),
+            ("a_FOU", "ou", False),
+        ],
+    )
+    def test_marks_that_players_know(self, tmp_path: Path, name: str, layout: Layout, right_first: bool) -> None:
+        """On views that together are 16:9, which are squeezed ones where nothing says that they are not."""
+        left, right = scene(144, 128) if layout == "sbs" else scene(72, 256)
+        write_stereo(tmp_path / f"{name}.png", left, right, layout)
+        squeezed = "-half" if not re.search("F", name) else ""
+        assert detect(tmp_path / f"{name}.png").layout == layout + squeezed
+        read = read_stereo(tmp_path / f"{name}.png", layout)
+        assert np.array_equal(read[0].pixels, left.pixels)
+        shutil.move(tmp_path / f"{name}.png", tmp_path / "plain.png")
+        assert np.array_equal(read_stereo(tmp_path / "plain.png", layout)[right_first].pixels, left.pixels)
+
+    def test_views_that_are_little_alike_are_believed_by_name(self, tmp_path: Path) -> None:
+        """Two of eight real files have a likeness of .43 and .54."""
+        left, right = scene(120, 160)
+        hidden = texture(120, 160 * 3)[:, 200:360]
+        right = Picture((0.35 * right.pixels + 0.65 * hidden).astype(np.uint8))
+        assert 0.4 < _likeness(np.hstack([left.pixels[..., 1], right.pixels[..., 1]]), 1) < 0.6
+        for name, layout in (("a", None), ("a_LR", "sbs"), ("a_SBS", "sbs")):
+            write_stereo(tmp_path / f"{name}.png", left, right, "sbs")
+            assert detect(tmp_path / f"{name}.png").layout == layout
+
+    def test_a_jpeg_is_not_decoded_whole_to_see_that_it_shows_one_view(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write_picture(tmp_path / "a.jpg", scene(384, 512)[0])
+        write_stereo(tmp_path / "b.jpg", *scene(384, 512), "sbs")
+        assert detect(tmp_path / "b.jpg").layout == "sbs"
+        monkeypatch.setattr("stereosr.io.layouts.decode_picture", None)
+        assert detect(tmp_path / "a.jpg").layout is None
 
     def test_a_repeated_pattern_without_a_seam(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "facade.png", Picture(texture(90, 60, repeat=4)))
-        assert detect_layout(tmp_path / "facade.png") is None
+        assert detect(tmp_path / "facade.png").layout is None
 
     @pytest.mark.parametrize(("suffix", "expected"), [("mpo", "mpo"), ("jps", "jps"), ("png", None), ("jpg", None)])
     def test_what_cannot_be_read_is_judged_by_its_suffix(
         self, tmp_path: Path, suffix: str, expected: Layout | None
     ) -> None:
         path = tmp_path / f"a_SBS.{suffix}"
-        assert detect_layout(path) == expected
+        assert detect(path).layout == expected
         path.write_bytes(b"not a picture")
-        assert detect_layout(path) == expected
+        assert detect(path).layout == expected
 
 
 class TestBadInput:
@@ -483,7 +599,7 @@ class TestHeic:
         views = scene(48, 64)
         path = tmp_path / "a.heic"
         path.write_bytes(self.spatial(*views, order))
-        assert detect_layout(path) == "heic"
+        assert detect(path).layout == "heic"
         read = read_stereo(path)
         upright = [replace(view, pixels=np.rot90(view.pixels, -1)) for view in views]
         assert all(close(read[i], upright[order[i]], 6) for i in range(2))  # the other one is 21 away
@@ -491,10 +607,11 @@ class TestHeic:
         exif.load(read[0].metadata.exif)
         assert (exif[0x0112], exif[0x010F]) == (1, "Twin Lens Co.")  # the decoder has turned it
 
-    def test_one_picture_alone_is_none(self, tmp_path: Path) -> None:
+    def test_one_picture_alone_is_none_and_read_as_one_view(self, tmp_path: Path) -> None:
         path = tmp_path / "a.heic"
         path.write_bytes(self.spatial(*scene(48, 64), ()))
-        assert detect_layout(path) is None
+        assert detect(path).layout is None
+        assert close(read_picture(path), replace(scene(48, 64)[0], pixels=np.rot90(scene(48, 64)[0].pixels, -1)), 6)
         with pytest.raises(UnreadableImage, match="one picture, not two"):
             read_stereo(path, "heic")
 
@@ -505,7 +622,7 @@ class TestHeic:
         (tmp_path / "a.heic").write_bytes(b"anything")
         monkeypatch.setitem(sys.modules, "pillow_heif", None)
         with pytest.raises(UsageError, match=r"stereosr\[heic\]"):
-            detect_layout(tmp_path / "a.heic")
+            detect(tmp_path / "a.heic")
 
 
 class TestCameraFiles:
@@ -540,7 +657,7 @@ class TestCameraFiles:
         self, name: str, layout: Layout, size: tuple[int, int], near: tuple[float, float], far: tuple[float, float]
     ) -> None:
         views = self.views(name)
-        assert detect_layout(shared(f"formats/{name}")) == layout
+        assert detect(shared(f"formats/{name}")).layout == layout
         assert [v.pixels.shape[:2] for v in views] == [size, size]
         assert self.disparity(views, near) > self.disparity(views, far)
 
