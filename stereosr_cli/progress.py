@@ -39,6 +39,22 @@ class BuildProgress(_Shown):
         self._bar.update(self._task, description=phase, completed=done, total=total)
 
 
+class Download(_Shown):
+    """Bytes that have come, of how many."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+        self._task = self._bar.add_task("", total=None)
+
+    def show(self, done: int, whole: int | None) -> None:
+        self._bar.update(self._task, completed=done, total=whole)
+
+
 class Progress(_Shown):
     """Counts in pairs; the pair at work counts by its tiles, a video by its frames."""
 

@@ -1,5 +1,6 @@
 """``stereosr models``: the engines at hand and the zoo, as JSON lines or tables."""
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -12,11 +13,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from stereosr.atomic import check_writable
 from stereosr.errors import install_hint
 from stereosr.models import library
+from stereosr.models.cache import add_model, remove_models
 from stereosr.models.engine_file import EngineFile
+from stereosr.models.fetch import fetch
 from stereosr.models.spec import ModelSpec
-from stereosr_cli.progress import Steps
+from stereosr.system import cache_dir
+from stereosr_cli.progress import Download, Steps
 
 
 def print_json() -> None:
@@ -48,6 +53,34 @@ def print_tables() -> None:
     console.print("\nThe zoo; GMACs for a pair of 320 x 180, attention included\n")
     console.print(_zoo_table())
     console.print("\nstereosr export --weights reads the checkpoints that the authors of NAFSSR and PASSRnet publish")
+
+
+def pull(source: str, sha256: str | None, overwrite: bool) -> None:
+    """Fetch a model file and take it in; what it is and whose, is said."""
+    file = cache_dir() / "downloads" / hashlib.sha256(source.encode()).hexdigest()[:16]
+    check_writable(file.parent)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with Download() as progress:
+        fetch(source, file, sha256, progress.show)
+    try:
+        add(file, overwrite)
+    finally:
+        file.unlink()
+
+
+def add(file: Path, overwrite: bool) -> None:
+    """Take a model file in; what it is and whose, is said."""
+    path, spec = add_model(file, overwrite)
+    click.echo(
+        f"{path}: {spec.title} {spec.precision}, {spec.parameters:,} parameters; trained on "
+        f"{spec.trained_on or 'it does not say'}; terms: {spec.license or 'none stated'}"
+    )
+
+
+def remove(name: str, scale: int | None) -> None:
+    """Delete models, and say which files that were."""
+    for path in remove_models(name, scale):
+        click.echo(f"removed {path}")
 
 
 def _print_line(facts: dict[str, Any], path: Path) -> None:
