@@ -82,7 +82,7 @@ def test_a_file_comes_whole(server: Server, tmp_path: Path, path: str, sha256: s
 
 @pytest.mark.parametrize("path", ["broken", "ignores-ranges"])
 def test_with_a_hash_what_broke_off_is_gone_on_from(server: Server, tmp_path: Path, path: str) -> None:
-    with pytest.raises(StereosrError, match="broke off .*: run it again to go on"):
+    with pytest.raises(StereosrError, match=r"broke off .*: run it again to go on"):
         fetch(server.url("broken"), tmp_path / "a", SHA256, ignore)
     assert not (tmp_path / "a").exists()
     server.breaks = False
@@ -92,7 +92,7 @@ def test_with_a_hash_what_broke_off_is_gone_on_from(server: Server, tmp_path: Pa
 
 
 def test_without_a_hash_it_starts_anew(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(StereosrError, match="run it again$"):
+    with pytest.raises(StereosrError, match=r"run it again$"):
         fetch(server.url("broken"), tmp_path / "a", None, ignore)
     server.breaks = False
     fetch(server.url("broken"), tmp_path / "a", None, ignore)
