@@ -16,6 +16,7 @@ from stereosr.batch import job, pictures
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.job import run
 from stereosr.errors import OutOfMemory, StereosrError
+from stereosr.io import layouts
 from stereosr.io.encode import write_picture
 from stereosr.io.images import Picture
 from stereosr.types import StereoPair, to_float
@@ -58,7 +59,7 @@ def is_bad(argument: object) -> bool:
 
 STAGES = {
     "hash": (job, "file_sha256"),
-    "read": (pictures, "read_picture"),
+    "read": (layouts, "read_picture"),
     "check": (pictures, "check_pair_or_unknown"),
     "plan": (pictures, "held_memory"),
     "infer": (pictures, "to_float"),

@@ -148,7 +148,7 @@ class TestMemory:
         most: list[int] = []
         taken: list[int] = []
         ahead: list[int] = []
-        monkeypatch.setattr("stereosr.batch.pictures.read_picture", read)
+        monkeypatch.setattr("stereosr.io.layouts.read_picture", read)
         results = run(one_by_one(), FakeBackend(count), Settings(model="fake"), None)
         assert [r.status for r in results] == ["done"] * 6
         assert len(most) == 6
