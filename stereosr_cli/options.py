@@ -53,8 +53,35 @@ class Gpu(click.ParamType[int | None]):
         return None if value == "cpu" else int(value)
 
 
+class Span(click.ParamType[tuple[float, float | None]]):
+    """``START:END`` in seconds, either may be empty; or in hours, minutes and seconds, ``1h02m03.5s``."""
+
+    name = "span"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, float | None]:
+        if isinstance(value, tuple):
+            return value
+        time = r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d*)?)s?)?"
+        match = re.fullmatch(f"{time}:{time}", str(value))
+        if not match:
+            self.fail(f"invalid part {value!r}: write START:END, e.g. 90:120 or 1m30s:2m", param, ctx)
+        start, end = (
+            sum(float(number or 0) * unit for number, unit in zip(part, (3600, 60, 1), strict=True))
+            for part in (match.groups()[:3], match.groups()[3:])
+        )
+        open_end = not any(match.groups()[3:])
+        if not open_end and end <= start:
+            self.fail(f"invalid part {value!r}: it ends before it starts", param, ctx)
+        return start, None if open_end else end
+
+
 LAYOUTS = ("pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps")
 """How views lie in what is read."""
+
+CODECS = ("h264", "hevc", "av1", "prores", "ffv1", "hevc_nvenc")
+"""What videos are written in."""
 
 layout = click.option(
     "--layout",

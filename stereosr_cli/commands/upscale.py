@@ -84,6 +84,10 @@ from stereosr_cli import options
     default="auto",
     help="Bits a sample of the files written.  [default: auto, as read]",
 )
+@click.option("--codec", type=click.Choice(options.CODECS), help="Of videos.  [default: h264; hevc above 4096 pixels]")
+@click.option("--preset", help="Of a video's encoder, e.g. medium; av1 has 0 to 13.  [default: the encoder's]")
+@click.option("--trim", type=options.Span(), metavar="START:END", help="Part of a video, in seconds or as 1h02m03s.")
+@click.option("--preview", type=click.IntRange(1), help="Write so many frames of a video as PNG, and nothing else.")
 @click.option("--overwrite", is_flag=True, help="Write over existing files.")
 @click.option("--resume", is_flag=True, help="Skip what an earlier run finished; always so for folders.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails.")

@@ -31,6 +31,7 @@ class UpscaleOptions:
         gpu: number of the GPU; None for ``cpu``.
         tile: as in ``TileSettings``.
         depth: bits a sample, None for those of the input.
+        codec, preset, trim, preview: of videos, as in ``Settings``.
     """
 
     paths: tuple[Path, ...]
@@ -56,6 +57,10 @@ class UpscaleOptions:
     quality: int | None
     suffix: str | None
     depth: int | None
+    codec: str | None
+    preset: str | None
+    trim: tuple[float, float | None] | None
+    preview: int | None
     overwrite: bool
     resume: bool
     fail_fast: bool
@@ -101,6 +106,7 @@ def _collect(options: UpscaleOptions, scale: int) -> Inputs:
         suffix=f"_x{scale}" if options.suffix is None else options.suffix,
         format=f".{options.file_format}" if options.file_format else None,
         layout=None if options.out_layout == "same" else options.out_layout,
+        codec=options.codec,
     )
     if (options.left is None) != (options.right is None):
         raise UsageError("-l and -r go together: give both")
@@ -120,6 +126,10 @@ def _settings(options: UpscaleOptions, files: list[Path]) -> Settings:
         overwrite=options.overwrite,
         depth=options.depth,
         quality=options.quality,
+        codec=options.codec,
+        preset=options.preset,
+        trim=options.trim,
+        preview=options.preview,
         tiles=TileSettings(
             tile=options.tile,
             overlap=options.overlap,
@@ -130,12 +140,15 @@ def _settings(options: UpscaleOptions, files: list[Path]) -> Settings:
 
 
 def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleOptions) -> None:
-    items, failed = inputs.items, []
+    items, failed, cut = inputs.items, [], []
     with Progress(len(items), shown=not options.quiet and not options.as_json) as progress:
-        for result in run(items, backend, settings, _manifest(options, items), progress.plan, progress.tile):
+        manifest = None if options.preview else _manifest(options, items)
+        for result in run(items, backend, settings, manifest, progress.plan, progress.tile):
             progress.item_done()
             if options.as_json:
                 click.echo(json.dumps(_json_line(result, backend)))
+            if result.missing:
+                cut.append(f"{result.item.name} lacks {result.missing} frames that could not be read")
             if result.error is None:
                 if not (options.quiet or options.as_json):
                     _report(result, backend)
@@ -148,7 +161,9 @@ def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleO
                 break
     if failed:
         names = ", ".join(result.item.name for result in failed)
-        raise SomeItemsFailed(f"{len(failed)} of {len(items)} pairs failed: {names}")
+        raise SomeItemsFailed("; ".join([f"{len(failed)} of {len(items)} pairs failed: {names}", *cut]))
+    if cut:
+        raise SomeItemsFailed("; ".join(cut))
 
 
 def _manifest(options: UpscaleOptions, items: tuple[Item, ...]) -> Path | None:
@@ -187,6 +202,7 @@ def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
         "device": result.device,
         "tiles": result.tiles,
         "frames": result.frames,
+        "missing_frames": result.missing,
         "seconds": round(result.seconds, 3),
         "peak_memory": result.peak_memory,
         "warnings": result.warnings,

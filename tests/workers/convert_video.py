@@ -14,10 +14,5 @@ def doubled(picture: Picture) -> Picture:
 
 
 video.SEGMENT = 8
-video.convert(
-    Path(sys.argv[1]),
-    Path(sys.argv[2]),
-    ("sbs", "sbs"),
-    lambda left, right: (doubled(left), doubled(right)),
-    "key",
-)
+conversion = video.Conversion((Path(sys.argv[1]),), (Path(sys.argv[2]),), ("sbs", "sbs"), 2)
+conversion.run(lambda left, right: (doubled(left), doubled(right)), "key")

@@ -1,20 +1,36 @@
 """A video, upscaled frame by frame; what is decided for it is decided once, for all of its frames."""
 
+import logging
+import re
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import numpy as np
 
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.pictures import held_memory, infer, plan_tiles, sample_type
+from stereosr.errors import UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.rectify import Alignment, apply, correction, match
 from stereosr.inference.tiling import TilePlan
+from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
-from stereosr.io.layouts import split_halves
-from stereosr.io.video import SEGMENT, convert, finished_frames, sample
+from stereosr.io.layouts import join_views
+from stereosr.io.video import AHEAD, SEGMENT, Conversion, VideoOptions
 from stereosr.system import peak_memory
+from stereosr.types import Pixels
+
+_log = logging.getLogger("stereosr")
+
+_WRAPPED = 64
+"""LR columns that are shown to the model beyond either edge of a view that goes round."""
+_LONG = 60
+"""Seconds that a video takes for which an estimate is worth a line."""
+_TIMED = 2
+"""The frame after which the time of the whole is estimated: the first ones take longer."""
 
 
 def upscale_clip(
@@ -22,37 +38,51 @@ def upscale_clip(
     key: str,
     backend: Backend,
     settings: Settings,
-    before_rename: Callable[[Path], None],
+    before_rename: Callable[[Mapping[Path, Path]], None],
     on_plan: Callable[[int], None],
     on_frame: Callable[[], None],
 ) -> Result:
     """Upscale a video, going on from where an earlier run with this ``key`` was stopped.
 
     Args:
-        before_rename: as in ``convert``.
+        item: one file, or two, that are a video.
+        key: of the item, as a job knows it.
+        backend: what runs the model; used in the calling thread alone.
+        settings: of the job.
+        before_rename: as in ``Conversion.run``.
         on_plan: is told how many frames are left to do.
         on_frame: is called after each of them.
 
+    Returns:
+        What became of it.
+
     Raises:
-        StereosrError: as ``convert`` and ``upscale_pixels``.
+        StereosrError: as ``Conversion`` and ``upscale_pixels``.
         OutOfMemory: if a frame and its results, or the smallest tile, do not fit.
     """
-    source, target = item.sources[0], item.targets[0]
-    clip = _look(item, settings)
-    frames = _Frames(clip, backend, settings, on_frame)
-    on_plan(max(0, clip.count - finished_frames(target, key)))
     started = time.perf_counter()
-    layouts = (item.layout, item.out_layout)
-    convert(source, target, layouts, frames, key, settings.quality, settings.depth, before_rename)
+    options = VideoOptions(settings.codec, settings.preset, settings.quality, settings.depth, settings.trim)
+    video = Conversion(item.sources, item.targets, (item.layout, item.out_layout), backend.spec.scale, options)
+    clip = _look(video, item, settings)
+    if settings.preview is not None:
+        return _preview(item, video, clip, backend, settings, on_plan, on_frame)
+    left = max(0, video.count - video.finished_frames(key))
+    frames = _Frames(clip, backend, settings, left, on_frame)
+    on_plan(left)
+    done = video.run(frames, key, before_rename)
+    if done.missing:
+        total = f" of {video.count}" if video.count else ""
+        clip.notes.append(f"{done.missing}{total} frames could not be read: the source is cut short or damaged")
     return Result(
         item,
         "done",
         size=clip.size,
         tiles=frames.plan.count,
         frames=frames.done,
+        missing=done.missing,
         seconds=time.perf_counter() - started,
         peak_memory=peak_memory(),
-        warnings=clip.notes + clip.report.problems,
+        warnings=clip.notes + done.notes + clip.report.problems,
     )
 
 
@@ -60,14 +90,19 @@ def upscale_clip(
 class _Clip:
     """A video as the one of some frames shows it in which the views have most in common.
 
-    ``count`` is the number of frames as far as the file knows, ``alignment`` what the right view needs.
+    Attributes:
+        name: what people know it by.
+        view: the left one of that frame.
+        alignment: what the right view needs, the same in all frames.
+        wraps: whether the left edge of a view goes on at its right edge.
     """
 
+    name: str
     view: Picture
-    count: int
     alignment: Alignment | None
     report: PairReport
     notes: list[str]
+    wraps: bool
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,40 +110,128 @@ class _Clip:
         return height, width
 
 
-def _look(item: Item, settings: Settings) -> _Clip:
-    source = item.sources[0]
-    samples = sample(source)
-    views = [_in_order(*split_halves(Picture(frame), item.layout, source), settings) for frame in samples.frames]
+def _look(video: Conversion, item: Item, settings: Settings) -> _Clip:
+    views = [_in_order(*pair, settings) for pair in video.source.samples()]
     left, right = max(views, key=lambda pair: len(match(pair[0].pixels, pair[1].pixels)))
     alignment, notes = correction(left, right) if settings.rectify else (None, [])
     report = check_pair_or_unknown(left, right if alignment is None else apply(alignment, right))
-    return _Clip(left, samples.count, alignment, report, notes)
+    spherical = video.source.infos[0].tags.spherical
+    named = re.search(r"(?<![^\W_])360(?![^\W_])", item.sources[0].stem) is not None
+    wraps = named if spherical is None else spherical.is_full_circle
+    return _Clip(item.name, left, alignment, report, notes, wraps)
 
 
 class _Frames:
-    """Upscales the views of one frame after the other; tiles that fitted one frame are kept for the next."""
+    """Upscales the views of one frame after the other; tiles that fitted one frame are kept for the next, results for
+    a frame that is the same.
 
-    def __init__(self, clip: _Clip, backend: Backend, settings: Settings, on_frame: Callable[[], None]) -> None:
+    Attributes:
+        plan: the tiles.
+        done: number of frames that were done.
+    """
+
+    def __init__(
+        self, clip: _Clip, backend: Backend, settings: Settings, left: int, on_frame: Callable[[], None]
+    ) -> None:
         self._clip, self._backend, self._settings, self._on_frame = clip, backend, settings, on_frame
         dtype = sample_type(clip.view, settings)
-        # An encoder looks ahead; of a segment it holds no more than its frames, at 1.5 samples a pixel.
+        # An encoder looks ahead; of a segment it holds no more than its frames, at 1.5 samples a pixel. Beside it, some
+        # frames wait for it, and some were read ahead.
+        samples = 2 * clip.view.pixels.size
         held = held_memory(clip.view, backend.spec.scale, dtype)
-        held += SEGMENT * clip.view.pixels.size * backend.spec.scale**2 * dtype.itemsize
-        self.plan = plan_tiles(clip.size, clip.report, backend.spec, settings.tiles, held)
+        held += (SEGMENT // 2 + AHEAD + 1) * samples * backend.spec.scale**2 * dtype.itemsize
+        held += (AHEAD + 2) * samples * clip.view.pixels.itemsize
+        height, width = clip.size
+        self._beyond = min(_WRAPPED, width) if clip.wraps else 0
+        self._size = height, width + 2 * self._beyond
+        self.plan = plan_tiles(self._size, clip.report, backend.spec, settings.tiles, held)
         self.done = 0
+        self._left, self._started = left, 0.0
+        self._last: tuple[tuple[Pixels, Pixels], tuple[Picture, Picture]] | None = None
 
     def __call__(self, left: Picture, right: Picture) -> tuple[Picture, Picture]:
         left, right = _in_order(left, right, self._settings)
+        pixels = left.pixels, right.pixels
+        if self._last is None or not all(map(np.array_equal, pixels, self._last[0])):
+            self._last = pixels, self._upscaled(left, right)
+        self.done += 1
+        self._estimate()
+        self._on_frame()
+        return self._last[1]
+
+    def _upscaled(self, left: Picture, right: Picture) -> tuple[Picture, Picture]:
         if self._clip.alignment is not None:
             right = apply(self._clip.alignment, right)
         dtype = sample_type(left, self._settings)
-        results = infer((left, right), self._backend, self.plan, dtype, self._keep, lambda: None)
-        self.done += 1
-        self._on_frame()
-        return Picture(results[0]), Picture(results[1])
+        views = self._widened(left), self._widened(right)
+        results = infer(views, self._backend, self.plan, dtype, self._keep, lambda: None)
+        cut = self._beyond * self._backend.spec.scale
+        first, second = (Picture(result[:, cut : result.shape[1] - cut]) for result in results)
+        return first, second
+
+    def _widened(self, view: Picture) -> Picture:
+        """With what goes on beyond either edge of a view that goes round: no seam is left there."""
+        beyond = ((0, 0), (self._beyond, self._beyond), (0, 0))
+        return replace(view, pixels=np.pad(view.pixels, beyond, "wrap")) if self._beyond else view
 
     def _keep(self, fitting: TilePlan) -> None:
-        self.plan = TilePlan.of(*self._clip.size, fitting.tile, fitting.overlap)
+        self.plan = TilePlan.of(*self._size, fitting.tile, fitting.overlap)
+
+    def _estimate(self) -> None:
+        """Tell, once, how long the whole will take."""
+        if self.done == _TIMED:
+            self._started = time.perf_counter()
+        elif self.done == 2 * _TIMED and self._left > self.done:
+            seconds = (time.perf_counter() - self._started) / _TIMED
+            if seconds * self._left > _LONG:
+                _log.info("%s: %s", self._clip.name, _duration(self._left, seconds))
+
+
+def _preview(
+    item: Item,
+    video: Conversion,
+    clip: _Clip,
+    backend: Backend,
+    settings: Settings,
+    on_plan: Callable[[int], None],
+    on_frame: Callable[[], None],
+) -> Result:
+    """Some frames, evenly spaced, as pictures beside the target; and how long all of them would take."""
+    assert settings.preview is not None
+    times = video.times(min(settings.preview, video.count or settings.preview))
+    frames = _Frames(clip, backend, settings, 0, on_frame)
+    on_plan(len(times))
+    target, spent, written = item.targets[0], [], []
+    pictures = [target.with_name(f"{target.stem}_preview_{float(at):09.3f}s.png") for at in times]
+    if not settings.overwrite and (others := [path for path in pictures if path.exists()]):
+        raise UsageError(f"{others[0]} exists: pass --overwrite, or -o for another folder")
+    for picture, views in zip(pictures, video.source.views_at(times), strict=False):
+        started = time.perf_counter()
+        pair = frames(*views)
+        spent.append(time.perf_counter() - started)
+        layout = "sbs" if item.out_layout == "pair" else item.out_layout
+        write_pictures([(picture, join_views(*pair, layout, target))])
+        written.append(picture)
+    # the first one may have been slow, as engines and memory are made ready
+    estimate = _duration(video.count, min(spent)) if spent and video.count else "the file does not say how long it is"
+    notes = [f"preview of {len(written)} frames; {estimate}", *clip.notes, *clip.report.problems]
+    return Result(
+        replace(item, targets=tuple(written)),
+        "done",
+        size=clip.size,
+        tiles=frames.plan.count,
+        frames=frames.done,
+        seconds=sum(spent),
+        peak_memory=peak_memory(),
+        warnings=notes,
+    )
+
+
+def _duration(frames: int, seconds: float) -> str:
+    """How long frames take, for people."""
+    whole = frames * seconds
+    told = f"{whole / 3600:.1f} hours" if whole >= 3600 else f"{whole / 60:.1f} minutes"
+    return f"{frames} frames at {seconds:.2f} s each take about {told}"
 
 
 def _in_order(left: Picture, right: Picture, settings: Settings) -> tuple[Picture, Picture]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from stereosr.atomic import check_writable
@@ -10,8 +10,18 @@ from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect, detect_by_name
 from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
-from stereosr.io.pairs import OUTPUTS, FolderScan, PairFiles, pair_lists, scan_folder, visible
-from stereosr.io.video import output_suffix
+from stereosr.io.marks import with_mark
+from stereosr.io.pairs import (
+    OUTPUTS,
+    FolderScan,
+    PairFiles,
+    is_pair_of_names,
+    pair_lists,
+    scan_folder,
+    visible,
+)
+from stereosr.io.video import SUFFIXES as VIDEO_SUFFIXES
+from stereosr.io.video import check_layouts, output_suffix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +33,7 @@ class Naming:
         suffix: put behind the stem, e.g. ``_x4``.
         format: suffix of the files written, with its dot; None for the input's own.
         layout: of what is written, None for that of the input.
+        codec: of videos, as in ``VideoOptions``.
 
     Raises:
         UsageError: for a suffix that cannot stand within a file's name.
@@ -32,6 +43,7 @@ class Naming:
     suffix: str
     format: str | None = None
     layout: Layout | None = None
+    codec: str | None = None
 
     def __post_init__(self) -> None:
         if self.suffix != PurePath(f"a{self.suffix}").name[1:]:
@@ -103,8 +115,16 @@ _SIDES = PurePath("left"), PurePath("right")
 
 
 def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
-    alone = layout not in (None, "pair") or any(detect_by_name(p).kind in ("stereo", "video") for p in paths)
+    kinds = {detect_by_name(p).kind for p in paths}
+    alone = layout not in (None, "pair") or "stereo" in kinds or ("video" in kinds and not _are_views(paths, layout))
     return len(paths) == 2 and not alone and not all(p.is_dir() for p in paths)
+
+
+def _are_views(paths: Sequence[Path], layout: Layout | None) -> bool:
+    """Whether two videos are the views of one: as was said, or as their names show."""
+    if len(paths) != 2 or {detect_by_name(p).kind for p in paths} != {"video"}:
+        return False
+    return layout == "pair" or is_pair_of_names(*paths)
 
 
 def _two_files(left: Path, right: Path, naming: Naming) -> Item:
@@ -121,13 +141,15 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
     """With a layout every picture and video is one item. Without, pairs by name; then the files that hold both views,
     as suffix or name say and the content confirms."""
     joined = layout not in (None, "pair")
-    scan = FolderScan((), ()) if joined else scan_folder(folder, naming.ignored)
-    items, left_out, ignored = [], _contested(scan), []
-    for pair in scan.pairs:
-        left, right = (path.parent.relative_to(folder) for path in (pair.left, pair.right))
-        items.append(_pair_item(pair, left, (left, right), naming))
-    paired = {path for pair in scan.pairs for path in (pair.left, pair.right)}
-    paired.update(*scan.contested)
+    scans = () if joined else (scan_folder(folder, naming.ignored), scan_folder(folder, naming.ignored, VIDEO_SUFFIXES))
+    items, left_out, ignored = [], [], []
+    paired: set[Path] = set()
+    for scan in scans:
+        left_out += _contested(scan)
+        for pair in scan.pairs:
+            left, right = (path.parent.relative_to(folder) for path in (pair.left, pair.right))
+            items.append(_pair_item(pair, left, (left, right), naming))
+        paired.update(*((pair.left, pair.right) for pair in scan.pairs), *scan.contested)
     for path in visible(folder):
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
@@ -177,25 +199,38 @@ def _no_partner(path: Path) -> str:
 def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePath], naming: Naming) -> Item:
     """``below`` the output folder goes what holds both views, each view by itself into its own of ``folders``."""
     sources = (pair.left, pair.right)
+    if detect_by_name(pair.left).kind == "video":
+        check_layouts(pair.left, "pair", naming.layout or "pair")
+        pair = replace(pair, left=_as_video(pair.left, naming), right=_as_video(pair.right, naming))
+    named = (pair.left, pair.right)
     if naming.layout in (None, "pair"):
-        targets = [_target(path, at, naming, naming.suffix) for path, at in zip(sources, folders, strict=True)]
+        targets = [_target(path, at, naming, naming.suffix) for path, at in zip(named, folders, strict=True)]
         return Item(pair.name, sources, tuple(targets))
     ending = f"_{naming.layout}{naming.suffix}"
     return Item(pair.name, sources, (_target(pair.left, below, naming, ending, naming.layout),), "pair", naming.layout)
 
 
 def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> Item:
-    name, out_layout = str(below / path.stem), naming.layout or ("pair" if layout == "heic" else layout)
+    source, name, out_layout = path, str(below / path.stem), naming.layout or ("pair" if layout == "heic" else layout)
     if detect_by_name(path).kind == "video":
-        if naming.format:
-            raise UsageError(f"{path} is a video: leave out -f {naming.format[1:]}")
-        named = path.with_suffix(output_suffix(path))
-        return Item(name, (path,), (_target(named, below, naming, naming.suffix),), layout, out_layout)
+        check_layouts(path, layout, out_layout)
+        if out_layout == "pair" and naming.layout is None:
+            out_layout = "sbs"  # two streams of one file
+        path = _as_video(path, naming)
+        if layout != out_layout:
+            path = path.with_stem(with_mark(path.stem, out_layout))
     if out_layout == "pair":
         targets = tuple(_target(path, below, naming, f"_{side}{naming.suffix}", out_layout) for side in "LR")
     else:
         targets = (_target(path, below, naming, naming.suffix, out_layout),)
-    return Item(name, (path,), targets, layout, out_layout)
+    return Item(name, (source,), targets, layout, out_layout)
+
+
+def _as_video(path: Path, naming: Naming) -> Path:
+    """The name of a video, with the suffix of what is made of it."""
+    if naming.format:
+        raise UsageError(f"{path} is a video: leave out -f {naming.format[1:]}; --codec chooses the codec")
+    return path.with_suffix(output_suffix(path, naming.codec))
 
 
 def _target(source: Path, below: PurePath, naming: Naming, ending: str, layout: Layout = "pair") -> Path:

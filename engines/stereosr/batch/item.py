@@ -40,6 +40,8 @@ class Settings:
         quality: of lossy formats, 1 to 100; None for the format's own default.
         tiles: how a pair is cut. ``max_memory`` is meant for all that the job holds at once: the pictures, their
             results and the work on one tile.
+        codec, preset, trim: of videos, as in ``VideoOptions``.
+        preview: of a video, do this many frames, as pictures, instead of all.
     """
 
     model: str
@@ -50,6 +52,10 @@ class Settings:
     depth: int | None = None
     quality: int | None = None
     tiles: TileSettings = field(default_factory=TileSettings)
+    codec: str | None = None
+    preset: str | None = None
+    trim: tuple[float, float | None] | None = None
+    preview: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,7 @@ class Result:
         size: LR rows and columns.
         tiles: how many were inferred; of a video, in each frame.
         frames: of a video, those done by this run.
+        missing: of a video, frames that could not be read.
         seconds: that the inference took; of a video, the whole conversion.
         peak_memory: bytes, of the process so far.
         device: what ran, as the backend reports it; empty if nothing did.
@@ -75,6 +82,7 @@ class Result:
     size: tuple[int, int] = (0, 0)
     tiles: int = 0
     frames: int = 0
+    missing: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
     device: str = ""

@@ -6,7 +6,7 @@ import json
 import logging
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from itertools import starmap
@@ -91,11 +91,12 @@ class _Job:
 
     def prepare(self, item: Item) -> _Prepared:
         key = self._key(item)
+        if self.settings.preview is not None:
+            return _Prepared(key)
         if not self.settings.overwrite and self.manifest.is_done(key, item):
             return _Prepared(key, done_before=True)
         self._check_targets(key, item)
-        is_video = detect_by_name(item.sources[0]).kind == "video"
-        return _Prepared(key, views=None if is_video else read_views(item, self.settings))
+        return _Prepared(key, views=None if _is_video(item) else read_views(item, self.settings))
 
     def finish(self, item: Item, preparing: "Future[_Prepared]") -> Result:
         """The boundary: whatever befalls the item becomes its failed result here."""
@@ -111,6 +112,8 @@ class _Job:
         if prepared.done_before:
             return Result(item, "skipped")
         if prepared.views is None:
+            if self.settings.preview is not None and not _is_video(item):
+                raise UsageError(f"{item.name} is no video: leave out --preview")
             return self._clip(item, prepared.key)
         return self._pictures(item, prepared.key, prepared.views)
 
@@ -133,14 +136,15 @@ class _Job:
         self._claim(item, key, digests)
 
     def _clip(self, item: Item, key: str) -> Result:
-        def claim(finished: Path) -> None:
-            self._claim(item, key, {item.targets[0]: file_sha256(finished)})
+        def claim(finished: Mapping[Path, Path]) -> None:
+            self._claim(item, key, {target: file_sha256(file) for target, file in finished.items()})
 
         _make_folders(item)
         result = upscale_clip(
             item, key, self.backend, self.settings, claim, lambda frames: self.on_plan(item, frames), self.on_tile
         )
-        self.manifest.finish(key, item)
+        if self.settings.preview is None:
+            self.manifest.finish(key, item)
         return result
 
     def _claim(self, item: Item, key: str, digests: dict[Path, str]) -> None:
@@ -162,6 +166,10 @@ class _Job:
             "settings": asdict(settings),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+
+def _is_video(item: Item) -> bool:
+    return detect_by_name(item.sources[0]).kind == "video"
 
 
 def _make_folders(item: Item) -> None:

@@ -257,7 +257,7 @@ def split_halves(picture: Picture, layout: Layout, path: Path) -> tuple[Picture,
         UnreadableImage: if there is no room for two.
     """
     first, second = split(picture, _AXIS[layout], layout in _HALF.values(), path)
-    return (second, first) if _is_right_first(path, layout) else (first, second)
+    return (second, first) if is_right_first(path, layout) else (first, second)
 
 
 def join_views(left: Picture, right: Picture, layout: Layout, path: Path) -> Picture:
@@ -265,14 +265,15 @@ def join_views(left: Picture, right: Picture, layout: Layout, path: Path) -> Pic
     if layout == "anaglyph":
         return _anaglyph(left, right)
     first, second = left, right
-    if _is_right_first(path, layout):
+    if is_right_first(path, layout):
         first, second = replace(right, metadata=left.metadata), left
     if layout in _HALF.values():
         first, second = (stretch(view, _AXIS[layout], 0.5) for view in (first, second))
     return join(first, second, _AXIS[layout])
 
 
-def _is_right_first(path: Path, layout: Layout) -> bool:
+def is_right_first(path: Path, layout: Layout) -> bool:
+    """Does a file's name say that the right view comes first?"""
     mark = read_mark(path.stem)
     if mark is not None and _AXIS.get(mark.layout) == _AXIS[layout] and mark.right_first:
         return True

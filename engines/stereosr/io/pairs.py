@@ -1,9 +1,10 @@
 """Which files of a folder belong together: by the conventions of cameras, benchmarks and robots, never by guessing."""
 
 import glob
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -100,17 +101,20 @@ class _Reading(NamedTuple):
     shared: tuple[str, ...] = ()
 
 
-def scan_folder(root: Path, ignore_suffixes: tuple[str, ...] = OUTPUTS) -> FolderScan:
+def scan_folder(
+    root: Path, ignore_suffixes: tuple[str, ...] = OUTPUTS, kinds: Collection[str] = READABLE
+) -> FolderScan:
     """Find the pairs under a folder, subfolders included.
 
-    Hidden files, and pictures whose stem ends in an ignored suffix, are passed over.
+    Hidden files, and pictures whose stem ends in an ignored suffix, are passed over; ``kinds`` are the suffixes of
+    what is taken for a picture.
 
     Raises:
         UsageError: if there is no such folder.
     """
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder")
-    found, ignored = _pictures(root, "**/*", ignore_suffixes)
+    found, ignored = _pictures(root, "**/*", ignore_suffixes, kinds)
     return _match({path: _readings(path.relative_to(root)) for path in found}, root, ignored)
 
 
@@ -174,11 +178,13 @@ def visible(root: Path, pattern: str = "**/*") -> list[Path]:
     return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(root).parts))
 
 
-def _pictures(root: Path, pattern: str, ignore_suffixes: tuple[str, ...]) -> tuple[list[Path], list[Path]]:
+def _pictures(
+    root: Path, pattern: str, ignore_suffixes: tuple[str, ...], kinds: Collection[str] = READABLE
+) -> tuple[list[Path], list[Path]]:
     """The pictures of this pattern, and those whose stems end in an ignored suffix."""
     found: tuple[list[Path], list[Path]] = [], []
     for path in visible(root, pattern):
-        if path.suffix.lower() in READABLE and path.is_file():
+        if path.suffix.lower() in kinds and path.is_file():
             found[path.stem.endswith(ignore_suffixes)].append(path)
     return found
 
@@ -264,3 +270,10 @@ def _match(readings: Mapping[Path, Iterable[_Reading]], root: Path, ignored: Seq
     found = sorted((same[0] for same in pairs.values() if not same[1:]), key=lambda pair: pair.name)
     matched = {path for pair in found for path in (pair.left, pair.right)}
     return FolderScan(tuple(found), tuple(sorted(readings.keys() - matched)), tuple(ignored), tuple(contested))
+
+
+def is_pair_of_names(left: Path, right: Path) -> bool:
+    """Do the names of two files say by any convention that they are the left and the right view?"""
+    root = Path(os.path.commonpath([left.absolute().parent, right.absolute().parent]))
+    files = {path: _readings(path.absolute().relative_to(root)) for path in (left, right)}
+    return [(pair.left, pair.right) for pair in _match(files, root, ()).pairs] == [(left, right)]

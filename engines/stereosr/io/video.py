@@ -1,22 +1,30 @@
-"""Side-by-side and over-under video, in and out, through PyAV: frame by frame, in segments that survive a stop."""
+"""Two views in video, in and out, through PyAV: frame by frame, in segments that survive a stop."""
 
-import heapq
-import re
+import logging
+import queue
 import shutil
-import struct
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from itertools import chain, count, islice
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
-from stereosr.errors import StereosrError, UsageError, install_hint
+from stereosr.errors import StereosrError, UsageError
 from stereosr.io.images import Picture
-from stereosr.io.layouts import Layout, detect_halves, join_views, split_halves
+from stereosr.io.layouts import Layout, detect_halves, is_right_first, join_views
+from stereosr.io.video_encode import Style, VideoOptions, choose_style, output_suffix, write_segment
+from stereosr.io.video_mux import MuxPlan, join, plan_mux
+from stereosr.io.video_source import Span, StereoSource, ViewReader, av_errors, sample, stream_count
+from stereosr.io.video_tags import Tags, packing_of
 from stereosr.types import Pixels
+
+__all__ = ["SEGMENT", "SUFFIXES", "Conversion", "VideoOptions", "check_layouts", "detect_video_layout", "output_suffix"]
 
 SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"}
 """What is taken for a video."""
@@ -24,357 +32,365 @@ SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".m
 SEGMENT = 24
 """Frames that are lost at most where a job is killed."""
 
-# What H.264 calls the layouts; players go by it.
-_PACKING: dict[Layout, int] = {"sbs": 3, "sbs-half": 3, "ou": 4, "ou-half": 4}
-_WRITTEN = (*_PACKING, "anaglyph")
-_MP4 = {".mp4", ".m4v", ".mov"}
-_QUALITY = 70
-_MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # a frame's colour matrix to its name in swscale
+AHEAD = 2
+"""Frames that are read before their turn, and that wait to be encoded."""
 
+_READ: tuple[Layout, ...] = ("sbs", "sbs-half", "ou", "ou-half", "pair")
+_WRITTEN: tuple[Layout, ...] = (*_READ, "anaglyph")
+
+_log = logging.getLogger("stereosr")
 _T = TypeVar("_T")
 Work = Callable[[Picture, Picture], tuple[Picture, Picture]]
 """What is done to the views of a frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Frames from all over a video, H x W x 3, the first one first; ``packing`` is what it says of itself: sbs or ou.
-
-    ``count`` is the number of its frames, as far as its file knows.
-    """
-
-    frames: tuple[Pixels, ...]
-    packing: str
-    count: int
-
-
-def output_suffix(path: Path) -> str:
-    """The suffix of what is made of a video: ``.mkv`` if the source's container cannot hold H.264."""
-    return path.suffix if path.suffix.lower() in _MP4 else ".mkv"
-
-
-def sample(path: Path, most: int = 5) -> Sample:
-    """Look into a video. Raises StereosrError if it cannot be read."""
-    frames: dict[int, Pixels] = {}
-    packing = ""
-    with _reading(path) as (file, stream), _errors(f"cannot read {path}"):
-        for part in range(most if file.duration else 1):
-            if part:
-                file.seek(file.duration * part // most)
-            frame = next(file.decode(stream), None)
-            if frame is None:
-                break
-            frames[frame.pts] = _pixels(frame)
-            packing = packing or _packing(frame)
-        total = stream.frames or round((file.duration or 0) / 1e6 * (stream.average_rate or 0))
-    if not frames:
-        raise StereosrError(f"cannot read {path}: it has no frames")
-    return Sample(tuple(frames.values()), packing, total)
-
-
-def detect_video_layout(path: Path) -> Layout | None:
-    """How the frames hold two views, by what the file and its name say and by the halves; None if they show one."""
-    seen = sample(path)
-    found = (detect_halves(frame, f"{path.stem} {seen.packing}") for frame in seen.frames)
-    return next((layout for layout in found if layout), None)
-
-
-def convert(
-    source: Path,
-    target: Path,
-    layouts: tuple[Layout, Layout],
-    work: Work,
-    key: str,
-    quality: int | None = None,
-    depth: int | None = None,
-    before_rename: Callable[[Path], None] = lambda _finished: None,
-) -> None:
-    """Do ``work`` on every frame of a video, and write H.264 with the same timestamps, audio and subtitles.
-
-    What is done lies in segments in a hidden folder beside the target; another call with the same ``key`` goes on from
-    there. The target appears when it is whole.
-
-    Args:
-        layouts: of the source and of the target.
-        quality: 1 to 100, where 100 is lossless.
-        depth: 8 bits a sample, 16 for 10 of them, None as in the source.
-        before_rename: called with the finished file just before it gets the name ``target``; an error it raises
-            prevents that.
-
-    What ``work`` and ``before_rename`` raise passes through unchanged.
-
-    Raises:
-        StereosrError: if the source cannot be read, is interlaced or lacks timestamps, or the target not be written.
-        UsageError: for a layout that a video cannot have.
-    """
-    if layouts[0] not in _PACKING:
-        raise UsageError(f"a video cannot be read as {layouts[0]}: pass --layout {' or '.join(_PACKING)}")
-    if layouts[1] not in _WRITTEN:
-        raise UsageError(f"a video cannot be written as {layouts[1]}: pass --out-layout {' or '.join(_WRITTEN)}")
-    style = _style(source, layouts[1], quality, depth)
-    before = finished_frames(target, key)
-    parts = _parts(target)
-    if not before:
-        _begin(parts, key)
-    frames = _frames(source, layouts[0], before)
-    done = ((pts, join_views(*work(left, right), layouts[1], target).pixels) for pts, left, right in frames)
-    try:
-        for number, first in zip(count(before, SEGMENT), done, strict=False):
-            _write_segment(parts / f"{number:09}.nut", chain([first], islice(done, SEGMENT - 1)), style)
-        _join(parts, source, target, before_rename)
-        shutil.rmtree(parts)
-    finally:
-        if not finished_frames(target, key):
-            shutil.rmtree(parts, ignore_errors=True)
-
-
-def finished_frames(target: Path, key: str) -> int:
-    """How many frames a call with this ``key`` would find done."""
-    parts = _parts(target)
-    note = parts / "key"
-    ours = note.exists() and note.read_text() == key
-    return SEGMENT * len(list(parts.glob("*.nut"))) if ours else 0
-
-
-def _parts(target: Path) -> Path:
-    return target.with_name(f".{target.name}.parts")
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[tuple[Any, Any]]:
-    """A video file and its first picture stream, open. What goes wrong inside the ``with`` is not renamed."""
-    with _errors(f"cannot read {path}"):
-        import av.stream
-
-        file = av.open(str(path))
-    with file:
-        cover = av.stream.Disposition.attached_pic
-        stream = next((s for s in file.streams.video if not s.disposition & cover), None)
-        if stream is None:
-            raise StereosrError(f"cannot read {path}: there is no video in it")
-        stream.thread_type = "AUTO"
-        yield file, stream
-
-
-def _named(what: str, items: Iterable[_T]) -> Iterator[_T]:
-    """The same items. An error while one is fetched says ``what``; an error of whoever uses the items does not."""
-    iterator = iter(items)
-    while True:
-        with _errors(what):
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-        yield item
-
-
-@contextmanager
-def _errors(what: str) -> Iterator[None]:
-    try:
-        import av
-    except ImportError:
-        raise UsageError(f"videos need PyAV: {install_hint('video')}") from None
-    try:
-        yield
-    except StereosrError:
-        raise
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise StereosrError(f"{what}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _frames(path: Path, layout: Layout, skip: int) -> Iterator[tuple[int, Picture, Picture]]:
-    """The timestamp and the views of every frame but the first ``skip``."""
-    last, what = None, f"cannot read {path}"
-    with _reading(path) as (file, stream):
-        for number, frame in enumerate(_named(what, file.decode(stream))):
-            if frame.pts is None or (last is not None and frame.pts <= last):
-                raise StereosrError(
-                    f"{path}: frame {number} has no timestamp of its own: remux it first, e.g. ffmpeg -fflags +genpts "
-                    "-i FILE -c copy NEW.mkv"
-                )
-            if frame.interlaced_frame:
-                raise StereosrError(f"{path} is interlaced: make whole frames first, e.g. by ffmpeg -vf bwdif")
-            last = frame.pts
-            if number >= skip:
-                with _errors(what):
-                    views = split_halves(Picture(_pixels(frame)), layout, path)
-                yield frame.pts, *views
-
-
-def _pixels(frame: Any) -> Pixels:
-    name = "rgb48le" if _bits(frame) > 8 else "rgb24"
-    pixels: Pixels = frame.to_ndarray(format=name, interpolation=_scaler())
-    return pixels
-
-
-def _bits(frame: Any) -> int:
-    return max(int(component.bits) for component in frame.format.components)
-
-
-def _scaler() -> Any:
-    from av.video.reformatter import Interpolation
-
-    return Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-
-
-def _packing(frame: Any) -> str:
-    """What H.264 or Matroska says of how a frame holds two views, ``sbs`` or ``ou``."""
-    for data in frame.side_data:
-        if data.type.name == "STEREO3D":
-            return {1: "sbs", 2: "ou"}.get(struct.unpack("=i", bytes(data)[:4])[0], "")  # AVStereo3DType
-    return ""
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Style:
-    """What all segments have in common."""
-
-    pix_fmt: str
-    time_base: Any
-    rate: Any
-    aspect: Any
-    colours: dict[str, int]
-    options: dict[str, str]
-
-
-def _style(path: Path, layout: Layout, quality: int | None, depth: int | None) -> _Style:
-    with _reading(path) as (file, stream), _errors(f"cannot read {path}"):
-        frame = next(file.decode(stream), None)
-        if frame is None:
-            raise StereosrError(f"cannot read {path}: it has no frames")
-        wide = _bits(frame) > 8 if depth is None else depth > 8
-        chroma = re.match(r"yuvj?(4\d\d)p", frame.format.name)
-        crf = 51 * (100 - (_QUALITY if quality is None else quality)) / 100
-        # Without B-frames packets lie in the order of their timestamps, and segments join without a seam.
-        options = {"crf": str(crf), "bf": "0"}
-        if layout in _PACKING:
-            options["x264-params"] = f"frame-packing={_PACKING[layout]}"
-        return _Style(
-            f"yuv{chroma[1] if chroma else 420}p{'10le' if wide else ''}",
-            stream.time_base,
-            stream.average_rate or 25,
-            stream.sample_aspect_ratio,
-            {n: int(getattr(frame, n)) for n in ("colorspace", "color_range", "color_primaries", "color_trc")},
-            options,
+def check_layouts(path: Path, layout: Layout, out_layout: Layout) -> None:
+    """Raises UsageError for layouts that a video cannot be read or written in."""
+    if layout not in _READ:
+        raise UsageError(f"{path}: a video cannot be read as {layout}: pass --layout {' or '.join(_READ)}")
+    if out_layout not in _WRITTEN:
+        raise UsageError(
+            f"{path}: a video cannot be written as {out_layout}: pass --out-layout {' or '.join(_WRITTEN)}"
         )
 
 
-def _begin(parts: Path, key: str) -> None:
-    """An empty folder for the segments of this key."""
-    with _errors(f"cannot write {parts}"):
-        if parts.exists():
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True)
-        (parts / "key").write_text(key)
+def detect_video_layout(path: Path) -> Layout | None:
+    """How a video holds two views, by what it and its name say and by the halves of its frames.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        ``pair`` for two streams of pictures; None if there is one view.
+
+    Raises:
+        StereosrError: if it cannot be read.
+        UsageError: without PyAV.
+    """
+    info, frames = sample(path)
+    if stream_count(path) == 2 and sample(path, 1, 1)[0].size == info.size:
+        return "pair"
+    found = (detect_halves(frame, f"{path.stem} {info.tags.packing}") for frame in frames)
+    return next((layout for layout in found if layout), None)
 
 
-def _write_segment(path: Path, frames: Iterable[tuple[int, Pixels]], style: _Style) -> None:
-    """A piece of the video, whole or not at all, in NUT, which keeps any timestamp."""
-    unfinished, what = path.with_suffix(".unfinished"), f"cannot write {path}"
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a video.
+
+    Attributes:
+        missing: frames of the source that could not be read.
+        notes: what people should know, a line each.
+    """
+
+    missing: int
+    notes: list[str]
+
+
+class Conversion:
+    """A video to be read, worked on frame by frame, and written; what is done lies in segments in a hidden folder
+    beside the first target until the targets are whole."""
+
+    def __init__(
+        self,
+        sources: tuple[Path, ...],
+        targets: tuple[Path, ...],
+        layouts: tuple[Layout, Layout],
+        scale: int,
+        options: VideoOptions | None = None,
+    ) -> None:
+        """Look at the source.
+
+        Args:
+            sources: one file, or that of the left view and that of the right one.
+            targets: the same of the result.
+            layouts: of the source and of the target; ``pair`` for two files, or for two streams of one source.
+            scale: how many times larger a view becomes.
+            options: how the target is written.
+
+        Raises:
+            StereosrError: if the source cannot be read, is interlaced or lacks timestamps.
+            UsageError: for a layout that a video cannot have, or a part that it does not have.
+        """
+        check_layouts(sources[0], *layouts)
+        self.options = options or VideoOptions()
+        self.source = StereoSource.open(sources, layouts[0])
+        self._targets, self._layout, self._scale = targets, layouts[1], scale
+        self._parts = targets[0].with_name(f".{targets[0].name}.parts")
+        self._span = self._wanted()
+
+    @property
+    def count(self) -> int:
+        """How many frames there are to do, as far as the source knows; 0 if it does not."""
+        info = self.source.infos[0]
+        if self._span is None:
+            return info.count
+        length = Fraction(info.count) / info.rate
+        end = length if self._span.end is None else min(length, self._span.end)
+        return max(0, round((end - self._span.start) * info.rate))
+
+    def times(self, count: int) -> list[Fraction]:
+        """``count`` times evenly spaced over what is wanted, seconds from the first frame."""
+        rate, total = self.source.infos[0].rate, max(1, self.count)
+        start = Fraction(0) if self._span is None else self._span.start
+        return [start + total * (2 * i + 1) // (2 * count) / rate for i in range(count)]
+
+    def finished_frames(self, key: str) -> int:
+        """How many frames a ``run`` with this ``key`` would find done."""
+        note = self._parts / "key"
+        ours = note.exists() and note.read_text() == key
+        return SEGMENT * len(list(self._parts.glob("*.nut"))) if ours else 0
+
+    def run(
+        self, work: Work, key: str, before_rename: Callable[[Mapping[Path, Path]], None] = lambda _finished: None
+    ) -> Done:
+        """Do ``work`` on every frame, in the calling thread, while others read ahead and encode.
+
+        All that can be decided is decided before the first frame: which streams of the source fit the new file is
+        tried with the real containers. The targets appear when they are whole.
+
+        Args:
+            work: is given the left and the right view. What it raises passes through unchanged.
+            key: another run with the same one goes on where this one was stopped.
+            before_rename: called with the targets and the finished files that are about to get their names; an error
+                it raises prevents that.
+
+        Returns:
+            What is to be said of it.
+
+        Raises:
+            StereosrError: if the source cannot be read, or the target not be written.
+            UsageError: for options that contradict each other.
+        """
+        before = self.finished_frames(key)
+        if not before:
+            self._begin(key)
+        try:
+            style, plans, notes = self._decide()
+            reader = self.source.reader()
+            self._upscale(work, reader, before, style)
+            segments = sorted(self._parts.glob("*.nut"))
+            if not segments:
+                raise UsageError(f"{self.source.name}: no frame lies between the times of --trim")
+            joined = self._join(segments, plans)
+            before_rename(joined)
+            for target, finished in joined.items():
+                with av_errors(f"cannot write {target}"):
+                    finished.replace(target)
+            shutil.rmtree(self._parts, ignore_errors=True)
+        finally:
+            if not self.finished_frames(key):
+                shutil.rmtree(self._parts, ignore_errors=True)
+            elif self._parts.exists():
+                _log.warning("what is done of %s lies in %s: the same command goes on", self.source.name, self._parts)
+        return Done(reader.missing, notes + reader.notes)
+
+    def _wanted(self) -> Span | None:
+        if self.options.trim is None:
+            return None
+        start, end = self.options.trim
+        span = Span(Fraction(start).limit_denominator(10**6), None)
+        if end is not None:
+            span = replace(span, end=Fraction(end).limit_denominator(10**6))
+            if end <= start:
+                raise UsageError(f"nothing lies between {start:g} and {end:g} seconds: give --trim START:END")
+        info = self.source.infos[0]
+        if info.count and span.start >= info.count / info.rate:
+            raise UsageError(
+                f"{info.path} ends before {start:g} seconds: it is {float(info.count / info.rate):.1f} seconds long"
+            )
+        return span
+
+    def _begin(self, key: str) -> None:
+        """An empty folder for the segments of this key."""
+        with av_errors(f"cannot write {self._parts}"):
+            if self._parts.exists():
+                shutil.rmtree(self._parts)
+            self._parts.mkdir(parents=True)
+            (self._parts / "key").write_text(key)
+
+    def _decide(self) -> tuple[Style, list[MuxPlan], list[str]]:
+        """How the frames are encoded, and what goes into each target: tried with a blank frame of the real size."""
+        info = self.source.infos[0]
+        height, width = info.size
+        if self.source.layout != "pair":
+            height, width = self.source.samples(1)[0][0].pixels.shape[:2]
+        dtype = np.uint16 if (info.bits if self.options.depth is None else self.options.depth) > 8 else np.uint8
+        blank = Picture(np.zeros((height * self._scale, width * self._scale, 3), dtype))
+        pictures = self._pictures(blank, blank)
+        tags = self._tags()
+        style, notes = choose_style(info, pictures[0].shape[:2], tags, self.options)
+        if info.turn is None:
+            notes.append("the display matrix is no quarter turn: left out")
+        trial = self._parts / "trial.piece"
+        tick = max(1, round(1 / info.rate / info.time_base))
+        try:
+            try:
+                write_segment(trial, [(n * tick, pictures) for n in range(2)], style)
+            except StereosrError as error:
+                why = str(error).rsplit(": ", 1)[-1]
+                raise StereosrError(
+                    f"cannot write {self._targets[0]}: {style.codec.encoder} does not encode this here ({why}); choose "
+                    "another --codec, --preset or --out-layout"
+                ) from error
+            plans = []
+            for number, target in enumerate(self._targets):
+                of = self.source.infos[number if len(self.source.infos) == len(self._targets) else 0]
+                read = frozenset(other.index for other in self.source.infos if other.path == of.path)
+                plan = MuxPlan(of, tags, style.colours, self._span)
+                plan = plan_mux(plan, read, (trial, number), self._parts / f"trial{target.suffix}")
+                plans.append(plan)
+                notes += [note for note in plan.notes if note not in notes]
+        finally:
+            trial.unlink(missing_ok=True)
+        return style, plans, notes
+
+    def _tags(self) -> Tags:
+        """What the new video says of its pictures."""
+        old = self.source.infos[0].tags
+        packing, spherical = packing_of(self._layout), old.spherical
+        if spherical is not None:
+            spherical = replace(spherical, padding=spherical.padding * self._scale)
+            if self._layout == "anaglyph":
+                packing = ""
+        right_first = bool(packing) and is_right_first(self._targets[0], self._layout)
+        return Tags(packing, right_first, spherical, old.mastering, old.light)
+
+    def _pictures(self, left: Picture, right: Picture) -> tuple[Pixels, ...]:
+        """What is written of two views: a picture for each target."""
+        if self._layout == "pair":
+            return left.pixels, right.pixels
+        return (join_views(left, right, self._layout, self._targets[0]).pixels,)
+
+    def _upscale(self, work: Work, reader: ViewReader, before: int, style: Style) -> None:
+        """All segments from frame ``before`` on."""
+        ticks = 0
+        if self._span is not None:
+            info = self.source.infos[0]
+            ticks = round((info.start + self._span.start) / info.time_base)
+        with (
+            ahead(reader.read(before, self._span or Span()), AHEAD) as frames,
+            _Writer(self._parts, before, style) as out,
+        ):
+            for pts, left, right in frames:
+                out.put((pts - ticks, self._pictures(*work(left, right))))
+
+    def _join(self, segments: list[Path], plans: list[MuxPlan]) -> dict[Path, Path]:
+        """The targets and the finished files that are to get their names."""
+        joined = {}
+        try:
+            for number, (target, plan) in enumerate(zip(self._targets, plans, strict=True)):
+                joined[target] = self._parts / f"joined{number}{target.suffix}"
+                join(segments, number, joined[target], plan)
+        except BaseException:
+            for finished in joined.values():
+                finished.unlink(missing_ok=True)
+            raise
+        return joined
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+_END = object()
+
+
+@contextmanager
+def ahead(items: Iterable[_T], depth: int) -> Iterator[Iterator[_T]]:
+    """The same items, fetched in a thread of their own, ``depth`` of them before their turn.
+
+    What fetching raises is raised where the item would have come. The thread ends with the ``with``.
+    """
+    fetched: queue.Queue[object] = queue.Queue(depth)
+    stop = threading.Event()
+
+    def hand_on(item: object) -> None:
+        while not stop.is_set():
+            try:
+                fetched.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def fetch() -> None:
+        iterator = iter(items)
+        try:
+            item: object = None
+            while item is not _END and not stop.is_set():
+                hand_on(item := next(iterator, _END))
+        except BaseException as error:
+            hand_on(error)
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def given() -> Iterator[_T]:
+        while (item := fetched.get()) is not _END:
+            if isinstance(item, BaseException):
+                raise item
+            yield item  # type: ignore[misc]
+
+    thread = threading.Thread(target=fetch, name="stereosr-decode", daemon=True)
+    thread.start()
     try:
-        with ExitStack() as opened:
-            with _errors(what):
-                import av
-
-                file = opened.enter_context(av.open(str(unfinished), "w", format="nut"))
-            stream: Any = None
-            for pts, pixels in frames:  # what fails in here is not the writing
-                with _errors(what):
-                    if stream is None:
-                        stream = _add_stream(file, pixels, style)
-                    file.mux(stream.encode(_frame(pixels, pts, style)))
-            with _errors(what):
-                file.mux(stream.encode(None))
-                opened.close()
-                unfinished.replace(path)
+        yield given()
     finally:
-        unfinished.unlink(missing_ok=True)
+        stop.set()
+        thread.join()
 
 
-def _add_stream(file: Any, pixels: Pixels, style: _Style) -> Any:
-    stream = file.add_stream("libx264", rate=style.rate, options=style.options)
-    stream.height, stream.width = pixels.shape[:2]
-    stream.pix_fmt = style.pix_fmt
-    stream.time_base = stream.codec_context.time_base = style.time_base
-    if style.aspect:
-        stream.codec_context.sample_aspect_ratio = style.aspect
-    for name, value in style.colours.items():
-        setattr(stream.codec_context, name, value)
-    return stream
+_Encoded = tuple[int, tuple[Pixels, ...]]
 
 
-def _frame(pixels: Pixels, pts: int, style: _Style) -> Any:
-    import av
-
-    samples: Any = np.ascontiguousarray(pixels)
-    rgb = av.VideoFrame.from_ndarray(samples, "rgb24" if pixels.dtype == np.uint8 else "rgb48le")
-    frame = rgb.reformat(
-        format=style.pix_fmt,
-        dst_colorspace=_MATRICES.get(style.colours["colorspace"]),
-        dst_color_range=style.colours["color_range"],
-        interpolation=_scaler(),
-    )
-    frame.pts, frame.time_base = pts, style.time_base
-    return frame
+class _Stopped(Exception):
+    """There is no more to write: what is begun is thrown away."""
 
 
-def _join(parts: Path, source: Path, target: Path, before_rename: Callable[[Path], None]) -> None:
-    """The segments in a row, beside what else the source holds, packet by packet."""
-    joined = parts / f"joined{target.suffix}"
-    try:
-        with _errors(f"cannot write {target}"), _reading(source) as (file, original):
-            import av
+class _Writer:
+    """Writes segments in a thread of its own; ``AHEAD`` frames may wait for it."""
 
-            segments = sorted(parts.glob("*.nut"))
-            options = {"movflags": "+faststart"} if target.suffix.lower() in _MP4 else {}
-            with av.open(str(joined), "w", options=options) as out:
-                with av.open(str(segments[0])) as first:
-                    video = out.add_stream_from_template(first.streams.video[0])
-                video.time_base = original.time_base
-                kept = [s for s in file.streams if s.type in ("audio", "subtitle")]
-                copies: dict[int, Any] = {s.index: out.add_stream_from_template(s) for s in kept}
-                for old, new in [(original, video), *((s, copies[s.index]) for s in kept)]:
-                    new.metadata.update(old.metadata)
-                out.metadata.update(file.metadata)
-                pictures = (
-                    (packet, video) for packet in _lasting(p for path in segments for p in _video_packets(path))
-                )
-                others = ((p, copies[p.stream.index]) for p in _packets(file, kept))
-                for packet, stream in heapq.merge(pictures, others, key=lambda p: p[0].dts * p[0].time_base):
-                    packet.stream = stream
-                    out.mux(packet)
-        before_rename(joined)
-        with _errors(f"cannot write {target}"):
-            joined.replace(target)
-    finally:
-        joined.unlink(missing_ok=True)
+    def __init__(self, parts: Path, before: int, style: Style) -> None:
+        self._waiting: queue.Queue[object] = queue.Queue(AHEAD)
+        self._pool = ThreadPoolExecutor(1, "stereosr-encode")
+        self._writing: Future[None] = self._pool.submit(self._write, parts, before, style)
 
+    def put(self, frame: _Encoded | object) -> None:
+        """Encode a frame; waits where others wait already. Raises what an earlier one met."""
+        while True:
+            if self._writing.done():
+                self._writing.result()
+            try:
+                return self._waiting.put(frame, timeout=0.1)
+            except queue.Full:
+                continue
 
-def _video_packets(path: Path) -> Iterator[Any]:
-    with _reading(path) as (file, stream):
-        yield from _packets(file, [stream])
+    def __enter__(self) -> "_Writer":
+        return self
 
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self.put(_END)
+                self._writing.result()
+            else:
+                while not self._writing.done():  # an error of its own is not the first one
+                    try:
+                        self._waiting.put(_Stopped(), timeout=0.1)
+                    except queue.Full:
+                        continue
+                    break
+        finally:
+            self._pool.shutdown()
 
-def _lasting(packets: Iterable[Any]) -> Iterator[Any]:
-    """Each shown until the next one, the last one as long as that before: NUT keeps no durations."""
-    held: Any = None
-    for packet in packets:
-        if held is not None:
-            packet.duration = held.duration = packet.pts - held.pts
-            yield held
-        held = packet
-    if held is not None:
-        yield held
+    def _write(self, parts: Path, before: int, style: Style) -> None:
+        frames = self._frames()
+        number = before
+        for first in frames:
+            write_segment(parts / f"{number:09}.nut", chain([first], islice(frames, SEGMENT - 1)), style)
+            number += SEGMENT
 
-
-def _packets(file: Any, streams: list[Any]) -> Iterator[Any]:
-    for packet in _named(f"cannot read {file.name}", file.demux(streams)) if streams else ():
-        if packet.pts is not None:  # the last one, which is empty, has none
-            packet.dts = packet.pts if packet.dts is None else packet.dts
-            yield packet
+    def _frames(self) -> Iterator[_Encoded]:
+        while (item := self._waiting.get()) is not _END:
+            if isinstance(item, Exception):
+                raise item
+            yield item  # type: ignore[misc]

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from stereosr.batch.manifest import Manifest
 from stereosr.errors import OutOfMemory, StereosrError, UsageError
 from stereosr.evaluation.metrics import psnr
 from stereosr.inference.upscale import upscale_pixels
-from stereosr.io import video
+from stereosr.io import video, video_encode, video_mux, video_source
 from stereosr.io.images import Picture, read_picture
-from stereosr.io.video import convert, detect_video_layout, sample
+from stereosr.io.video import Conversion, VideoOptions, detect_video_layout
+from stereosr.io.video_source import sample
 from stereosr.types import Pixels, StereoPair
 
 av = pytest.importorskip("av", reason="needs PyAV")
@@ -77,6 +78,14 @@ def make(
         if tone is not None:
             file.mux(tone.encode(None))
     return path
+
+
+def conversion(source: Path, target: Path, layouts: tuple[Any, Any] = ("sbs", "sbs"), **options: Any) -> Conversion:
+    return Conversion((source,), (target,), layouts, 2, VideoOptions(**options))
+
+
+def convert(source: Path, target: Path, layouts: tuple[Any, Any], work: video.Work, key: str, **options: Any) -> None:
+    conversion(source, target, layouts, **options).run(work, key)
 
 
 def frames(path: Path) -> list[tuple[Fraction, Pixels]]:
@@ -159,11 +168,11 @@ def test_layouts(tmp_path, layouts, size):
 def test_what_was_written_is_recognised_by_what_it_says_of_itself(tmp_path):
     source = make(tmp_path / "x_SBS.mp4", [side_by_side(n) for n in range(2)])
     assert detect_video_layout(source) == "sbs"
-    assert sample(source).count == 2
+    assert sample(source)[0].count == 2
     for layout in ("sbs", "ou"):
         target = tmp_path / f"plain_{layout[:1]}.mkv"
         convert(source, target, ("sbs", layout), doubled, "key")
-        assert sample(target).packing == layout
+        assert sample(target)[0].tags.packing == layout
         assert detect_video_layout(target) == layout
     flat = make(tmp_path / "flat.mp4", [LEFT[:48, :320]])
     assert detect_video_layout(flat) is None
@@ -188,7 +197,7 @@ def test_a_stopped_video_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     assert not target.exists()
     parts = ".big.mp4.parts"
     assert files(tmp_path / parts) == {"key", "000000000.nut", "000000003.nut"}
-    assert video.finished_frames(target, "key") == 6
+    assert conversion(source, target).finished_frames("key") == 6
     convert(source, target, ("sbs", "sbs"), stops, "key")
     assert calls == 8 + 4
     assert target.read_bytes() == whole.read_bytes()
@@ -280,14 +289,15 @@ def test_an_error_is_named_for_where_it_happened(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="operands") as caught:
         convert_with(fails)
     assert caught.value is fault
-    for part, words in (("_pixels", "cannot read .*clip.mp4"), ("_frame", r"cannot write .*\.nut")):
+    for module, part, words in (
+        (video_source, "to_pixels", "cannot read .*clip.mp4"),
+        (video_encode, "_frame", r"cannot write .*big.mp4"),
+        (video_mux, "_lasting", r"cannot write .*\.mp4"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(video, part, fails)
+            patch.setattr(module, part, fails)
             with pytest.raises(StereosrError, match=words):
                 convert_with(doubled)
-    monkeypatch.setattr(video, "_lasting", fails)
-    with pytest.raises(StereosrError, match=r"cannot write .*big.mp4"):
-        convert_with(doubled)
     assert not target.exists()
 
 
@@ -295,19 +305,19 @@ def test_who_is_told_before_the_video_appears_can_prevent_it(tmp_path):
     source = make(tmp_path / "clip.mp4", [side_by_side(0)])
     target = tmp_path / "big.mp4"
 
-    def refuses(finished: Path) -> None:
-        assert len(frames(finished)) == 1
+    def refuses(finished: Mapping[Path, Path]) -> None:
+        assert len(frames(finished[target])) == 1
         assert not target.exists()
         raise UsageError("something is there")
 
     with pytest.raises(UsageError, match="something is there"):
-        convert(source, target, ("sbs", "sbs"), doubled, "key", before_rename=refuses)
+        conversion(source, target).run(doubled, "key", refuses)
     assert not target.exists()
 
 
 def test_layouts_that_no_video_has_are_refused(tmp_path):
     source = make(tmp_path / "clip.mp4", [side_by_side(0)])
-    for layouts, option in ((("mpo", "sbs"), "--layout"), (("sbs", "pair"), "--out-layout")):
+    for layouts, option in ((("mpo", "sbs"), "--layout"), (("sbs", "jps"), "--out-layout")):
         with pytest.raises(UsageError, match=option):
             convert(source, tmp_path / "big.mp4", layouts, doubled, "key")
 
