@@ -71,6 +71,8 @@ def test_imports_go_one_way(package: str, path: Path) -> None:
     if package == "stereosr_cli":  # export and train are reached from inside a command's body alone
         ours -= {"stereosr_export"}
         assert "stereosr_export" not in at_import_time(tree)
+    if path.name == "__main__.py":  # a program, which nothing imports
+        ours -= {"stereosr_cli"}
     assert ours <= MAY_IMPORT[package]
 
 
@@ -81,7 +83,7 @@ FLOORS = (
     {"inference"},
     {"batch", "evaluation"},
     {"api"},
-    {"__init__"},
+    {"__init__", "__main__"},
 )
 """The rooms of the runtime, from the ground up: a room imports from lower floors only, and from itself."""
 
@@ -140,7 +142,12 @@ def build(kind: str, folder: Path) -> Path:
 
 
 def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path: Path) -> None:
-    names = zipfile.ZipFile(build("wheel", tmp_path)).namelist()
+    """Under 12 MB, without weights to train from; built twice, the same bytes."""
+    wheel = build("wheel", tmp_path)
+    assert wheel.stat().st_size < 12 * 10**6
+    assert build("wheel", tmp_path / "again").read_bytes() == wheel.read_bytes()
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if name.endswith(".safetensors")]
     assert {n.split("/")[0] for n in names if ".dist-info/" not in n} == set(SOURCES)
     for scale in (2, 4):
         assert f"stereosr/models/bundled/nafssr-t_x{scale}.onnx" in names
@@ -213,3 +220,17 @@ def test_the_two_commands_that_set_everything_up_are_in_the_makefile() -> None:
     assert all(re.search(rf"^{t}:", makefile, re.MULTILINE) for t in targets)
     run = Path(ROOT / ".ci/run").read_text(encoding="utf-8")
     assert re.findall(r"\bmake (\w+)$", run, re.MULTILINE) == ["check", "slow"]
+
+
+def test_what_is_deprecated_goes_when_it_is_due() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    now = tuple(map(int, tomllib.loads(text)["project"]["version"].split(".")))
+    for _, path in MODULES:
+        for due in re.findall(r"# gone in (\d+(?:\.\d+)*)", path.read_text(encoding="utf-8")):
+            assert tuple(map(int, due.split("."))) > now, f"{path} still has what was to go in {due}"
+
+
+@pytest.mark.parametrize("program", ["stereosr", "stereosr_cli"])
+def test_packages_are_programs(program: str) -> None:
+    done = subprocess.run([sys.executable, "-m", program, "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("stereosr, version ")
