@@ -49,6 +49,7 @@ class Movie:
     subtitles: bool = False
     chapters: bool = False
     font: bool = False
+    cover: bool = False
 
     def write(self, path: Path) -> Path:
         """The file, at ``path``."""
@@ -73,6 +74,11 @@ class Movie:
                     ]
                 )
                 file.metadata["title"] = "a film"
+            if self.cover:
+                stands_for_it = Movie(encoder="mjpeg", pix_fmt="yuvj420p", rate=Fraction(1))._pictures(file)
+                stands_for_it.disposition = av.stream.Disposition.attached_pic
+                shown = self._frame(0, picture(7)).reformat(format="yuvj420p")
+                others += [*stands_for_it.encode(shown), *stands_for_it.encode(None)]
             for packet in others:
                 file.mux(packet)
             for number, pixels in enumerate(self.frames):

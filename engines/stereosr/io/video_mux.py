@@ -34,6 +34,7 @@ class MuxPlan:
         span: the part of the source that is wanted; None for all, with its timestamps.
         copied: the streams, by their index, that are copied packet by packet.
         converted: those that are encoded anew, and the codec.
+        covers: those that are one picture, and their only packet.
         has_timecode: whether the timecode is kept.
         notes: what is not kept as it was, a line each.
     """
@@ -44,6 +45,7 @@ class MuxPlan:
     span: Span | None
     copied: frozenset[int] = frozenset()
     converted: tuple[tuple[int, str], ...] = ()
+    covers: tuple[tuple[int, bytes], ...] = ()
     has_timecode: bool = True
     notes: tuple[str, ...] = ()
 
@@ -83,7 +85,16 @@ def plan_mux(plan: MuxPlan, read: frozenset[int], trial: tuple[Path, int], targe
                 if not fits(plan):
                     raise error
                 notes.append(f"the timecode does not fit {target.suffix}: left out")
+            covers = []
             for stream in _side_streams(file):
+                if cover := next(
+                    (bytes(p) for p in found if p.stream.index == stream.index and _is_cover(stream)), b""
+                ):
+                    if fits(replace(plan, covers=((stream.index, cover),))):
+                        covers.append((stream.index, cover))
+                    else:
+                        notes.append(f"the cover does not fit {target.suffix}: left out")
+                    continue
                 if fits(replace(plan, copied=frozenset({stream.index}))):
                     copied.add(stream.index)
                     continue
@@ -97,7 +108,7 @@ def plan_mux(plan: MuxPlan, read: frozenset[int], trial: tuple[Path, int], targe
             for stream in picture_streams(file):
                 if stream.index not in read:
                     notes.append(f"{_named(stream)} is left out: one video stream is upscaled")
-            plan = replace(plan, copied=frozenset(copied), converted=tuple(converted))
+            plan = replace(plan, copied=frozenset(copied), converted=tuple(converted), covers=tuple(covers))
             if error := _tried(target, file, found, trial, plan):
                 raise error
         kept = sample(target, 1)[0].tags
@@ -159,9 +170,33 @@ def _side_streams(file: Any) -> list[Any]:
     ]
 
 
+def _is_cover(stream: Any) -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _add_cover(out: Any, old: Any, data: bytes) -> tuple[Any, Any] | None:
+    """Add a picture that stands for the film: an attachment in Matroska, else a stream of the packet that is given."""
+    import av
+
+    if out.format.name == "matroska":
+        kind = old.codec_context.name.replace("mjpeg", "jpeg")
+        name = old.metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
+        out.add_attachment(name, old.metadata.get("mimetype", f"image/{kind}"), data)
+        return None
+    stream = out.add_stream_from_template(old, **_OPAQUE)
+    stream.disposition = old.disposition
+    packet = av.Packet(data)
+    packet.time_base = stream.time_base
+    packet.pts = packet.dts = 0
+    packet.is_keyframe = True
+    return packet, stream
+
+
 def _named(stream: Any) -> str:
     """A stream, for people: ``audio stream 1 (wmav2)``."""
-    name = stream.name or stream.metadata.get("handler_name", "") or "unknown codec"
+    name = getattr(stream, "name", None) or stream.metadata.get("handler_name", "") or "unknown codec"
     return f"{stream.type} stream {stream.index} ({name})"
 
 
@@ -171,7 +206,7 @@ def _first_packets(file: Any) -> list[Any]:
     for searched, packet in enumerate(file.demux()):
         if searched > _SEARCHED or not any(wanted.values()):
             break
-        if packet.size and packet.pts is not None and wanted.get(packet.stream.index):
+        if packet.size and (packet.pts is not None or _is_cover(packet.stream)) and wanted.get(packet.stream.index):
             wanted[packet.stream.index] -= 1
             found.append(packet)
     return found
@@ -235,12 +270,14 @@ def _write(
             for index, converter in converters.items():
                 _describe(converter.stream, file.streams[index])
                 converter.stream.disposition = file.streams[index].disposition
+            added = [_add_cover(out, file.streams[index], data) for index, data in plan.covers]
+            covers = [cover for cover in added if cover is not None]
             out.metadata.update(_kept(file.metadata, _OF_THE_OLD_CONTAINER))
             out.set_chapters(list(_chapters(file, plan)))
             out.start_encoding()
             pictures = ((p, video) for p in _lasting(p for path in segments for p in _segment_packets(path, number)))
             others = _side_packets(packets() if routes or converters else (), routes, converters, plan)
-            for packet, stream in heapq.merge(pictures, others, key=lambda p: p[0].dts * p[0].time_base):
+            for packet, stream in heapq.merge(covers, pictures, others, key=lambda p: p[0].dts * p[0].time_base):
                 packet.stream = stream
                 out.mux(packet)
         if target.suffix.lower() in MP4:

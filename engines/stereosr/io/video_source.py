@@ -20,6 +20,9 @@ _RGB, _UNSPECIFIED = 0, 2
 _SLACK = Fraction(1, 4)
 """Seconds that the end of a video may lie before the one its file claims: containers round, and count differently."""
 
+_ONE_DURATION = ("matroska,webm", "asf", "flv")
+"""Formats, by FFmpeg's names, that have one duration for all streams."""
+
 _MV_HEVC = (
     "holds its views as MV-HEVC (Apple spatial video), which is not read here: make it side by side first, e.g. by "
     "'spatial export -i FILE -f sbs -o NEW_SBS.mp4' (blog.mikeswanson.com/spatial) or in Final Cut"
@@ -445,7 +448,7 @@ def _info(path: Path, file: Any, stream: Any, frame: Any) -> VideoInfo:
     size = (frame.width, frame.height) if lying else (frame.height, frame.width)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     aspect = stream.sample_aspect_ratio or None
-    end = _claimed_end(file, stream)
+    end = _claimed_end(file, stream) or _probable_end(file, stream)
     start = frame.pts * stream.time_base
     return VideoInfo(
         path=path,
@@ -468,12 +471,17 @@ def _info(path: Path, file: Any, stream: Any, frame: Any) -> VideoInfo:
 
 def _claimed_end(file: Any, stream: Any) -> Fraction | None:
     """When the last frame ends by what the file says, in seconds; None where it does not say so of the pictures."""
-    start = (stream.start_time or 0) * stream.time_base
-    if stream.duration:
-        return Fraction(start + stream.duration * stream.time_base)
     if match := re.match(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
         return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])  # of Matroska, from zero
-    if file.duration and all(other.type == "video" for other in file.streams):
+    of_the_file = file.format.name in _ONE_DURATION and any(other.type != "video" for other in file.streams)
+    return None if of_the_file else _probable_end(file, stream)
+
+
+def _probable_end(file: Any, stream: Any) -> Fraction | None:
+    """The same, or else when the longest stream ends; None where the file does not say that either."""
+    if stream.duration:
+        return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base)
+    if file.duration:
         return Fraction((file.start_time or 0) + file.duration, 1_000_000)
     return None
 

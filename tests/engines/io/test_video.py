@@ -28,6 +28,7 @@ from stereosr.io.images import Picture, read_picture
 from stereosr.io.video import Conversion, VideoOptions, detect_video_layout
 from stereosr.io.video_source import sample
 from stereosr.types import Pixels, StereoPair
+from video_files import Movie, picture
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -222,14 +223,15 @@ def test_segments_of_other_settings_are_not_used(tmp_path, monkeypatch):
 
 
 def test_killed_at_any_moment_it_ends_the_same(tmp_path):
-    source = make(tmp_path / "clip.mp4", [side_by_side(n % 60) for n in range(60)])
+    film = Movie(frames=[picture(n) for n in range(60)], audio="aac", chapters=True, tags={"timecode": "01:00:00:0"})
+    source = film.write(tmp_path / "clip.mp4")
     command = [sys.executable, str(ROOT / "tests/workers/convert_video.py"), str(source)]
     whole, target = tmp_path / "whole.mp4", tmp_path / "out" / "big.mp4"
     subprocess.run([*command, str(whole)], check=True)
     for n in range(3):
         process = subprocess.Popen([*command, str(target)])
         deadline = time.monotonic() + 60
-        while len(list(target.parent.glob(".*/*.nut"))) < 2 * n + 1 and process.poll() is None:
+        while len(list(target.parent.glob(".*/0*.nut"))) < 2 * n + 1 and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         time.sleep(0.01 * n)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fakes import FakeBackend
+from fakes import FakeBackend, local_mean
 from stereosr.batch.inputs import Naming, collect
 from stereosr.batch.item import Result, Settings
 from stereosr.batch.job import run
@@ -123,6 +123,26 @@ def test_data_is_kept_or_said_to_be_left_out(tmp_path):
     assert any("data stream 1" in word and "left out" in word for word in result.warnings)
 
 
+def test_sound_that_nobody_here_knows_is_left_out_and_said(tmp_path):
+    """As an iPhone's apac."""
+    source = Movie(audio="aac").write(tmp_path / "clip.mp4")
+    source.write_bytes(source.read_bytes().replace(b"mp4a", b"apac").replace(b"esds", b"free"))
+    result = upscaled(source)
+    assert result.error is None
+    assert any("audio stream 1" in word and "left out" in word for word in result.warnings)
+    assert packets(result.item.targets[0], "audio") == []
+
+
+@pytest.mark.parametrize("codec", ["h264", "ffv1"])
+def test_a_cover_is_kept(tmp_path, codec):
+    source = Movie(cover=True).write(tmp_path / "clip.mp4")
+    target = done(source, codec=codec)
+    for path in (source, target):
+        with av.open(str(path)) as file:
+            assert [s.disposition == av.stream.Disposition.attached_pic for s in file.streams] == [False, True]
+            assert len([p for p in file.demux(video=1) if p.size]) == 1
+
+
 def test_a_second_picture_stream_is_said_to_be_left_out(tmp_path):
     result = upscaled(Movie(videos=2).write(tmp_path / "clip.mkv"))
     assert result.error is None
@@ -218,6 +238,11 @@ def test_a_file_that_was_cut_short_says_what_is_missing(tmp_path):
     assert upscaled(tmp_path / "whole.mkv").missing == 0
 
 
+def test_sound_that_lasts_longer_is_no_damage(tmp_path):
+    movie = Movie(audio="pcm_s16le", rate=Fraction(25), time_base=Fraction(1, 1000))
+    assert upscaled(movie.write(tmp_path / "clip.mkv")).missing == 0
+
+
 def test_damage_in_the_middle_costs_its_frames_only(tmp_path):
     movie = Movie(frames=[picture(n) for n in range(12)], encoder="png", pix_fmt="rgb24", time_base=Fraction(1, 10))
     source = movie.write(tmp_path / "clip.avi")
@@ -258,6 +283,26 @@ def test_vr_is_kept_and_written_anew_for_another_layout(tmp_path, out_layout):
     target = done(source, out_layout=out_layout)
     assert sample(target, 1)[0].tags == Tags("ou" if out_layout else "sbs", spherical=VR180)
     assert target.name == ("clip_180_TB_x2.mp4" if out_layout else "clip_180_LR_x2.mp4")
+
+
+def test_no_seam_is_left_where_views_go_round(tmp_path):
+    """Of views that begin elsewhere, the same comes out; not so where nothing says that they go round."""
+    begun = [0, 12]
+    shown = [np.concatenate([np.roll(picture(n), -at, 1) for n in (1, 2)], 1) for at in begun]
+    differences = []
+    for name in ("a_360.mkv", "a.mkv"):
+        results = []
+        for at, pixels in zip(begun, shown, strict=True):
+            movie = Movie(frames=[pixels], encoder="ffv1", pix_fmt="bgr0", time_base=Fraction(1, 1000))
+            source = movie.write(tmp_path / name)
+            (item,) = collect([source], Naming(out=tmp_path / "out", suffix="", codec="ffv1"), "sbs").items
+            (result,) = run([item], FakeBackend(local_mean), Settings(model="fake", codec="ffv1", overwrite=True), None)
+            assert result.error is None
+            left, _ = np.split(frames(item.targets[0])[0][1], 2, 1)
+            results.append(np.roll(left, 2 * at, 1).astype(int))
+        differences.append(np.abs(results[0] - results[1]).max())
+    assert differences[0] <= 2  # of rounding, in colour samples
+    assert differences[1] > 10
 
 
 def test_what_cannot_be_said_in_a_container_is_named(tmp_path):
