@@ -4,6 +4,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import click
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -60,7 +62,15 @@ class Progress(_Shown):
 
     def __init__(self, items: int, shown: bool) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
         from rich.progress import Progress as Bar
         from rich.text import Text
 
@@ -73,6 +83,7 @@ class Progress(_Shown):
             BarColumn(),
             MofNCompleteColumn(),
             Rate(),
+            TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=not (shown and sys.stderr.isatty()),
@@ -80,6 +91,13 @@ class Progress(_Shown):
         )
         self._pairs = self._bar.add_task("pairs", total=items)
         self._tiles = self._bar.add_task("tiles", total=None)
+
+    def say(self, text: str) -> None:
+        """A line on stderr, above the bar and not cut where the terminal ends."""
+        if self._bar.disable:
+            click.echo(text, err=True)
+        else:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def plan(self, item: "Item", tiles: int) -> None:
         self._bar.reset(self._tiles, total=tiles, description=item.name)

@@ -93,6 +93,9 @@ from stereosr_cli import options
 @click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout.")
+@click.option(
+    "--html", type=click.Path(path_type=Path), help="A page to look at the first results beside bicubic, in one file."
+)
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @options.verbose
 def command(paths: tuple[Path, ...], **chosen: Any) -> int:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from stereosr.atomic import check_writable
 from stereosr.backends.base import Backend
 from stereosr.batch.inputs import Inputs, Naming, collect, collect_lists
 from stereosr.batch.item import Item, Result, Settings
@@ -18,9 +19,10 @@ from stereosr.errors import SomeItemsFailed, UsageError
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
 from stereosr.inference.load import load
 from stereosr.inference.settings import TileSettings
-from stereosr.io.layouts import Layout
+from stereosr.io.layouts import Layout, read_pair
 from stereosr.models.library import DEFAULT_MODEL
 from stereosr_cli.progress import Progress
+from stereosr_cli.report.page import Results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +69,7 @@ class UpscaleOptions:
     dry_run: bool
     as_json: bool
     quiet: bool
+    html: Path | None
 
 
 def upscale(options: UpscaleOptions) -> int:
@@ -94,6 +97,7 @@ def upscale(options: UpscaleOptions) -> int:
             for item in inputs.items:
                 click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
             return 0
+        _check_page(options)
         if not inputs.items:
             raise UsageError("no stereo pair found: see 'How pairs are found' in docs/folders.md, or use -l and -r")
         _run(inputs, backend, _settings(options, [file for _, file in opened]), options)
@@ -139,8 +143,29 @@ def _settings(options: UpscaleOptions, files: list[Path]) -> Settings:
     )
 
 
+def _check_page(options: UpscaleOptions) -> None:
+    """Before the work, not after it."""
+    if options.html:
+        if options.out_layout == "anaglyph":
+            raise UsageError("--html shows both views, which red-cyan files no longer hold: leave one of the two out")
+        if options.html.exists() and not options.overwrite:
+            raise UsageError(f"{options.html} exists: pass --overwrite, or another name")
+        check_writable(options.html.absolute().parent)
+
+
+def _show(page: Results, result: Result, swap: bool) -> None:
+    """Put a pair of pictures onto the page, as it was and as it is written; videos are not shown."""
+    item = result.item
+    if result.status != "failed" and not result.frames:
+        lr = read_pair(item.sources, item.layout if len(item.sources) == 1 else "auto")
+        sr = read_pair(item.targets, item.out_layout if len(item.targets) == 1 else "auto")
+        if swap and len(item.targets) == 1:
+            lr = lr[::-1]
+        page.add(item.name, (lr[0].pixels, lr[1].pixels), (sr[0].pixels, sr[1].pixels))
+
+
 def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleOptions) -> None:
-    items, failed, cut = inputs.items, [], []
+    items, failed, cut, page = inputs.items, [], [], Results(backend.spec.title)
     with Progress(len(items), shown=not options.quiet and not options.as_json) as progress:
         manifest = None if options.preview else _manifest(options, items)
         for result in run(items, backend, settings, manifest, progress.plan, progress.tile):
@@ -150,15 +175,19 @@ def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleO
             if result.missing:
                 cut.append(f"{result.item.name} lacks {result.missing} frames that could not be read")
             if result.error is None:
+                if options.html:
+                    _show(page, result, options.swap)
                 if not (options.quiet or options.as_json):
-                    _report(result, backend)
+                    _report(result, backend, progress)
                 continue
             failed.append(result)
             if len(items) == 1 and not inputs.left_out:
                 raise result.error
-            click.echo(f"failed: {result.item.name}: {result.error}", err=True)
+            progress.say(f"failed: {result.item.name}: {result.error}")
             if options.fail_fast:
                 break
+    if options.html:
+        page.write(options.html)
     if failed:
         names = ", ".join(result.item.name for result in failed)
         raise SomeItemsFailed("; ".join([f"{len(failed)} of {len(items)} pairs failed: {names}", *cut]))
@@ -173,19 +202,19 @@ def _manifest(options: UpscaleOptions, items: tuple[Item, ...]) -> Path | None:
     return None
 
 
-def _report(result: Result, backend: Backend) -> None:
+def _report(result: Result, backend: Backend, progress: Progress) -> None:
     """What ran, for people, on stderr. JSON lines have all of this too."""
     for warning in result.warnings:
-        click.echo(f"warning: {result.item.name}: {warning}", err=True)
+        progress.say(f"warning: {result.item.name}: {warning}")
     targets = ", ".join(map(str, result.item.targets))
     if result.status == "skipped":
-        click.echo(f"{targets}: done before", err=True)
+        progress.say(f"{targets}: done before")
         return
     tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
     if result.frames:
         tiles += f" · {result.frames} frames · {result.frames / result.seconds:.2f} frames/s"
     what = f"{backend.spec.title} · {result.device} · {result.precision} · {tiles} · {result.seconds:.1f} s"
-    click.echo(f"{targets}: {what}", err=True)
+    progress.say(f"{targets}: {what}")
 
 
 def _json_line(result: Result, backend: Backend) -> dict[str, Any]:

@@ -391,3 +391,17 @@ def test_an_internal_error_in_one_pair_shows_its_traceback_where_it_is_asked_for
     monkeypatch.setattr("stereosr.batch.job.read_views", lambda *_: 1 / 0)
     failed(in_process("upscale", *pair), 1, "ZeroDivisionError", "-v shows where")
     assert "in prepare" in in_process("upscale", "-v", *pair).stderr
+
+
+def test_a_page_shows_the_result_and_is_refused_before_the_work(tmp_path, pair):
+    page, out = tmp_path / "page.html", tmp_path / "out"
+    options = ("upscale", *pair, "-s", 2, "-o", out, "--html", page)
+    done = in_process(*options)
+    assert done.returncode == 0, done.stderr
+    assert '"methods": ["bicubic", "nafssr-t x2"]' in page.read_text(encoding="utf-8")
+    shutil.rmtree(out)
+    failed(in_process(*options), 2, "page.html exists: pass --overwrite")
+    failed(
+        in_process(*options[:-1], tmp_path / "b.html", "--out-layout", "anaglyph"), 2, "red-cyan files no longer hold"
+    )
+    assert not out.exists()
