@@ -9,6 +9,7 @@ from stereosr.atomic import check_writable
 from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect, detect_by_name
+from stereosr.io.images import READABLE
 from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
 from stereosr.io.marks import with_mark
 from stereosr.io.pairs import (
@@ -100,7 +101,7 @@ def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs
     """The pairs of two folders or two globs, one for each view. Raises as ``collect``."""
     if naming.out is None:
         raise UsageError("-l and -r need -o OUT: say where the results go")
-    scan = pair_lists(left, right, naming.ignored)
+    scan = pair_lists(left, right, naming.ignored, {*READABLE, *VIDEO_SUFFIXES})
     items: list[Item] = []
     for pair in scan.pairs:
         below = PurePath(pair.name).parent

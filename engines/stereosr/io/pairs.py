@@ -118,11 +118,17 @@ def scan_folder(
     return _match({path: _readings(path.relative_to(root)) for path in found}, root, ignored)
 
 
-def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, ...] = OUTPUTS) -> FolderScan:
+def pair_lists(
+    left: Path | str,
+    right: Path | str,
+    ignore_suffixes: tuple[str, ...] = OUTPUTS,
+    kinds: Collection[str] = READABLE,
+) -> FolderScan:
     """Pair the pictures of two folders, glob patterns or files.
 
     Partners are those for which the wildcards took in the same, that have the same stem, or the same but for the mark
-    of the side; and two files that were given by their names.
+    of the side; and two files that were given by their names. ``kinds`` are the suffixes of what is taken for a
+    picture.
 
     Raises:
         UsageError: if one of them has no pictures, or both have the same.
@@ -131,7 +137,7 @@ def pair_lists(left: Path | str, right: Path | str, ignore_suffixes: tuple[str, 
     passed_over: list[Path] = []
     for side, where in enumerate((left, right)):
         root, pattern = _root_and_pattern(where)
-        found, ignored = _pictures(root, pattern, ignore_suffixes)
+        found, ignored = _pictures(root, pattern, ignore_suffixes, kinds)
         passed_over += ignored
         if not found:
             but = f" but what is taken for results, such as {ignored[0]}" if ignored else ""

@@ -11,12 +11,9 @@ from typing import Any
 import numpy as np
 
 from stereosr.errors import UsageError
-from stereosr.io.video_source import Colours, VideoInfo, av_errors, scaler
+from stereosr.io.video_source import MP4, Colours, VideoInfo, av_errors, scaler
 from stereosr.io.video_tags import Tags
 from stereosr.types import Pixels
-
-MP4 = (".mp4", ".m4v", ".mov")
-"""Suffixes of containers of the ISO base media file family."""
 
 BEGIN = "comment"
 """The tag of a segment that tells when its first frame is shown, in seconds, where its format does not."""
@@ -55,7 +52,7 @@ class Codec:
 CODECS = {
     "h264": Codec("libx264", worst=51, options=(("bf", "0"),), params=("x264-params", "")),
     "hevc": Codec("libx265", worst=51, params=("x265-params", "bframes=0:log-level=error")),
-    "av1": Codec("libsvtav1", worst=63, params=("svtav1-params", "")),
+    "av1": Codec("libsvtav1", (".mp4", ".m4v"), worst=63, params=("svtav1-params", "")),
     "prores": Codec("prores_ks", (".mov",), has_presets=False, segments="mov"),
     "ffv1": Codec("ffv1", (), options=(("level", "3"), ("slicecrc", "1")), has_presets=False),
     "hevc_nvenc": Codec("hevc_nvenc", worst=51, dial="cq", options=(("bf", "0"), ("rc", "vbr"))),
@@ -129,6 +126,8 @@ def choose_style(info: VideoInfo, size: tuple[int, int], tags: Tags, options: Vi
         notes.append(f"colour is kept in 4:{has_chroma[1]}:{has_chroma[2]}, not 4:{chroma[1]}:{chroma[2]}: {name}")
     if has_bits < bits:
         notes.append(f"{bits} bits a sample become {has_bits}: {name}")
+    if options.quality is not None and codec.worst is None:
+        notes.append(f"{name} has one quality: -q is left out")
     if info.has_alpha:
         notes.append("the alpha channel is left out")
     colours = info.colours

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stereosr.errors import StereosrError
-from stereosr.io.video_encode import BEGIN, MP4
-from stereosr.io.video_source import Colours, Span, VideoInfo, av_errors, picture_streams, reading, sample
+from stereosr.io.video_encode import BEGIN
+from stereosr.io.video_source import MP4, Colours, Span, VideoInfo, av_errors, picture_streams, reading, sample
 from stereosr.io.video_tags import Tags, drop_box, insert_boxes, stereo_mode
 
 _PACKETS = 3
@@ -111,6 +111,8 @@ def plan_mux(plan: MuxPlan, read: frozenset[int], trial: tuple[Path, int], targe
             plan = replace(plan, copied=frozenset(copied), converted=tuple(converted), covers=tuple(covers))
             if error := _tried(target, file, found, trial, plan):
                 raise error
+        if info.tags.has_mesh:
+            notes.append("its spherical projection is a mesh: left out")
         kept = sample(target, 1)[0].tags
         for name, what in _SAID.items():
             if getattr(plan.tags, name) and not getattr(kept, name):

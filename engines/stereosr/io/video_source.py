@@ -11,7 +11,7 @@ from typing import Any
 from stereosr.errors import StereosrError, UsageError, install_hint
 from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout, is_right_first, split_halves
-from stereosr.io.video_tags import Tags, Turn, read_tags, read_turn
+from stereosr.io.video_tags import Tags, Turn, find_box, read_tags, read_turn
 from stereosr.types import Pixels
 
 # Colour matrices (ITU-T H.273) that swscale knows; 0 is RGB, 2 unspecified.
@@ -22,6 +22,9 @@ _SLACK = Fraction(1, 4)
 
 _ONE_DURATION = ("matroska,webm", "asf", "flv")
 """Formats, by FFmpeg's names, that have one duration for all streams."""
+
+MP4 = (".mp4", ".m4v", ".mov")
+"""Suffixes of containers of the ISO base media file family."""
 
 _MV_HEVC = (
     "holds its views as MV-HEVC (Apple spatial video), which is not read here: make it side by side first, e.g. by "
@@ -113,7 +116,14 @@ def reading(path: Path) -> Iterator[Any]:
     with av_errors(f"cannot read {path}"):
         import av
 
-        file = av.open(str(path), metadata_errors="replace")
+        try:
+            file = av.open(str(path), metadata_errors="replace")
+        except av.InvalidDataError:
+            if path.suffix.lower() not in MP4:
+                raise
+            raise StereosrError(
+                f"cannot read {path}: it is no video, or its recording was not ended; repair it first, e.g. by untrunc"
+            ) from None
     with file:
         yield file
 
@@ -438,6 +448,8 @@ def _info(path: Path, file: Any, stream: Any, frame: Any) -> VideoInfo:
         raise StereosrError(f"{path} is interlaced: make whole frames first, e.g. by ffmpeg -vf bwdif")
     side_data = {data.type.name: bytes(data) for data in frame.side_data}
     tags = read_tags(side_data)
+    if tags.spherical is None and path.suffix.lower() in MP4 and find_box(path, b"sv3d") is not None:
+        tags = replace(tags, has_mesh=True)
     if tags.packing == "unknown":
         if stream.codec_context.name == "hevc":
             raise StereosrError(f"{path} {_MV_HEVC}")

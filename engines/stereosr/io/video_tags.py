@@ -77,6 +77,7 @@ class Tags:
         mastering: of HDR10: x and y of the red, green, blue primaries and of white, in units of 0.00002, then the
             largest and the smallest luminance, in 0.0001 candela a square metre.
         light: of HDR10: largest content and frame-average light level, in candela a square metre.
+        has_mesh: whether there is a projection that is not read, as the mesh of some VR180 cameras.
     """
 
     packing: Packing = ""
@@ -84,6 +85,7 @@ class Tags:
     spherical: Spherical | None = None
     mastering: tuple[int, ...] | None = None
     light: tuple[int, int] | None = None
+    has_mesh: bool = False
 
 
 def read_tags(side_data: Mapping[str, bytes]) -> Tags:
@@ -162,15 +164,15 @@ def insert_boxes(movie: bytes, tags: Tags) -> bytes:
     return _insert(movie, _ENTRY, boxes) if boxes else movie
 
 
-def drop_box(path: Path, name: bytes) -> None:
-    """Take a box out of the description of a movie's first track, by a name that readers pass over.
+def find_box(path: Path, name: bytes) -> int | None:
+    """Where a box of this name begins in the description of a movie's first track; None if there is none.
 
     Raises:
-        OSError: if the file cannot be read or written.
+        OSError: if the file cannot be read.
     """
-    with path.open("r+b") as file:
+    with path.open("rb") as file:
         at, end = 0, file.seek(0, 2)
-        for wanted in (*_ENTRY[:-1], b"", name):
+        for wanted in (*_ENTRY, name):
             while at + 8 <= end:
                 file.seek(at)
                 size, found = struct.unpack(">I4s", file.read(8))
@@ -180,13 +182,25 @@ def drop_box(path: Path, name: bytes) -> None:
                     break
                 at += max(size, 8)
             else:
-                return
+                return None
             if found == name:
-                file.seek(at + 4)
-                file.write(b"free")
-                return
+                return at
             inner = {b"stsd": 16}.get(found, 8 if wanted else 86)  # what is fixed of a VisualSampleEntry
             at, end = at + inner, at + size
+    return None
+
+
+def drop_box(path: Path, name: bytes) -> None:
+    """Take a box that ``find_box`` finds out, by a name that readers pass over.
+
+    Raises:
+        OSError: if the file cannot be read or written.
+    """
+    at = find_box(path, name)
+    if at is not None:
+        with path.open("r+b") as file:
+            file.seek(at + 4)
+            file.write(b"free")
 
 
 def _projection(spherical: Spherical) -> bytes:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -301,6 +302,27 @@ def test_an_error_is_named_for_where_it_happened(tmp_path, monkeypatch):
             with pytest.raises(StereosrError, match=words):
                 convert_with(doubled)
     assert not target.exists()
+
+
+def test_an_error_of_the_encoder_at_work_stops_the_video(tmp_path, monkeypatch):
+    """The frames before it are kept for the next run; the thread has ended."""
+    monkeypatch.setattr(video, "SEGMENT", 2)
+    source = make(tmp_path / "clip.mp4", [side_by_side(n) for n in range(9)])
+    target, write = tmp_path / "big.mp4", video_encode.write_segment
+
+    def fails(path: Path, frames: Any, style: Any) -> None:
+        if path.name == "000000004.nut":
+            raise StereosrError("the disk is full")
+        write(path, frames, style)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video, "write_segment", fails)
+        with pytest.raises(StereosrError, match="the disk is full"):
+            convert(source, target, ("sbs", "sbs"), doubled, "key")
+    assert not [t for t in threading.enumerate() if t.name.startswith("stereosr")]
+    assert conversion(source, target).finished_frames("key") == 4
+    convert(source, target, ("sbs", "sbs"), doubled, "key")
+    assert files(tmp_path) == {"clip.mp4", "big.mp4"}
 
 
 def test_who_is_told_before_the_video_appears_can_prevent_it(tmp_path):

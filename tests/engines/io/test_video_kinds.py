@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fakes import FakeBackend, local_mean
-from stereosr.batch.inputs import Naming, collect
+from stereosr.batch.inputs import Naming, collect, collect_lists
 from stereosr.batch.item import Result, Settings
 from stereosr.batch.job import run
 from stereosr.errors import StereosrError, UsageError
@@ -264,7 +264,7 @@ def tagged(path: Path, tags: Tags) -> Path:
 MASTERING = (34000, 16000, 13250, 34500, 7500, 3000, 15635, 16450, 10_000_000, 50)
 
 
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
 def test_hdr_is_kept(tmp_path, codec):
     movie = Movie(pix_fmt="yuv420p10le", attributes={"colorspace": 9, "color_primaries": 9, "color_trc": 16})
     source = tagged(movie.write(tmp_path / "clip.mp4"), Tags(mastering=MASTERING, light=(1000, 400)))
@@ -312,27 +312,65 @@ def test_what_cannot_be_said_in_a_container_is_named(tmp_path):
     assert any("spherical" in word for word in result.warnings)
 
 
+def test_the_xml_of_older_spherical_video_is_read_and_written_as_boxes(tmp_path):
+    """Google's Spherical Video V1: 360 degrees, over-under."""
+    words = {"StitchingSoftware": "x", "Spherical": "true", "Stitched": "true"}
+    words |= {"ProjectionType": "equirectangular", "StereoMode": "top-bottom"}
+    body = "".join(f"<GSpherical:{name}>{value}</GSpherical:{name}>" for name, value in words.items())
+    text = f'<?xml version="1.0"?><rdf:SphericalVideo xmlns:GSpherical="x">{body}</rdf:SphericalVideo>'
+    box = _box(b"uuid", bytes.fromhex("ffcc8263f8554a938814587a02521fdd") + text.encode())
+    source = Movie().write(tmp_path / "clip.mp4")
+    source.write_bytes(grown(source.read_bytes(), (b"moov", b"trak"), box))
+    around = Spherical(0, (0, 0, 0), (0, 0, 0, 0), 0)
+    assert sample(source, 1)[0].tags == Tags("ou", spherical=around)
+    assert sample(done(source, layout="ou"), 1)[0].tags == Tags("ou", spherical=around)
+    beside = done(source, layout="ou", out_layout="sbs")
+    assert sample(beside, 1)[0].tags == Tags("sbs", spherical=around)
+
+
+def test_a_mesh_is_said_to_be_left_out(tmp_path):
+    mesh = _box(b"sv3d", _box(b"svhd", bytes(5)) + _box(b"proj", _box(b"prhd", bytes(16)) + _box(b"mshp", bytes(8))))
+    source = Movie().write(tmp_path / "clip.mp4")
+    source.write_bytes(grown(source.read_bytes(), VIDEO_ENTRY, mesh))
+    result = upscaled(source)
+    assert result.error is None
+    assert any("mesh" in word for word in result.warnings)
+
+
+def test_a_recording_that_was_not_ended_names_the_way_out(tmp_path):
+    source = Movie().write(tmp_path / "clip.mp4")
+    source.write_bytes(source.read_bytes()[:-900])
+    with pytest.raises(StereosrError, match=r"recording was not ended.*untrunc"):
+        sample(source)
+
+
 def test_mv_hevc_is_refused_with_the_way_out(tmp_path):
     """As an iPhone writes it: both eyes in one track, in no packing of a frame."""
     source = Movie(encoder="libx265", options={"x265-params": "log-level=none"}).write(tmp_path / "clip.mov")
     eyes = _box(b"vexu", _box(b"eyes", _box(b"stri", bytes(4) + b"\x03")))
-    data = source.read_bytes()
-    entry = data.index(b"stsd") + 12
-    size = struct.unpack(">I", data[entry : entry + 4])[0]
-    grown = (
-        data[:entry]
-        + struct.pack(">I", size + len(eyes))
-        + data[entry + 4 : entry + size]
-        + eyes
-        + data[entry + size :]
-    )
-    for name in (b"stsd", b"stbl", b"minf", b"mdia", b"trak", b"moov"):
-        at = grown.rindex(name, 0, entry) - 4
-        size = struct.unpack(">I", grown[at : at + 4])[0]
-        grown = grown[:at] + struct.pack(">I", size + len(eyes)) + grown[at + 4 :]
-    source.write_bytes(grown)
+    source.write_bytes(grown(source.read_bytes(), VIDEO_ENTRY, eyes))
     with pytest.raises(StereosrError, match=r"MV-HEVC.*spatial export"):
         sample(source)
+
+
+VIDEO_ENTRY = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
+
+
+def grown(movie: bytes, path: tuple[bytes, ...], box: bytes) -> bytes:
+    """A movie, whose description comes last, with a box at the end of another one, or of the description of samples."""
+    starts, at = [], 0
+    for name in path:
+        at = movie.index(name, at) - 4
+        starts.append(at)
+        at += 8
+    if path[-1] == b"stsd":
+        starts.append(at + 8)
+    end = starts[-1] + int.from_bytes(movie[starts[-1] : starts[-1] + 4])
+    movie = movie[:end] + box + movie[end:]
+    for start in starts:
+        size = int.from_bytes(movie[start : start + 4]) + len(box)
+        movie = movie[:start] + struct.pack(">I", size) + movie[start + 4 :]
+    return movie
 
 
 def _box(name: bytes, body: bytes) -> bytes:
@@ -359,19 +397,24 @@ def test_codecs(tmp_path, monkeypatch, codec):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov"])
-@pytest.mark.parametrize("codec", ["h264", "hevc", "prores"])
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "prores"])
 @pytest.mark.parametrize("out_layout", [None, "ou"])
 def test_containers_codecs_and_layouts(tmp_path, suffix, codec, out_layout):
     source = Movie(audio="aac", rate=Fraction(30000, 1001), time_base=Fraction(1, 30000)).write(tmp_path / f"c{suffix}")
-    preset = None if codec == "prores" else "ultrafast"
+    preset = {"prores": None, "av1": "12"}.get(codec, "ultrafast")
     result = upscaled(source, codec=codec, preset=preset, out_layout=out_layout)
     assert result.error is None
     (target,) = result.item.targets
-    assert target.suffix == (".mov" if codec == "prores" else suffix)
-    assert times(target) == times(source)
+    expected = {"prores": ".mov", "av1": ".mp4" if suffix == ".mp4" else ".mkv"}.get(codec, suffix)
+    assert target.suffix == expected
+    tick = Fraction(1, 1000) if expected == ".mkv" else 0
+    starts = [times(path)[0] for path in (source, target)]  # no time is below zero in Matroska, where sound begins so
+    for before, after in zip(times(source), times(target), strict=True):
+        assert abs((after - starts[1]) - (before - starts[0])) <= tick
     assert packets(target, "audio") == packets(source, "audio")
     with av.open(str(target)) as file:
-        assert file.streams.video[0].average_rate == Fraction(30000, 1001)
+        rate = file.streams.video[0].average_rate
+    assert rate == Fraction(30000, 1001) or (expected == ".mkv" and abs(rate / Fraction(30000, 1001) - 1) < 1e-4)
 
 
 def test_large_pictures_are_hevc(tmp_path):
@@ -552,3 +595,5 @@ def test_folders_of_two_files_each(tmp_path):
     found = collect([folder], Naming(out=tmp_path / "out", suffix="_x2"))
     assert [p.name for p in found.items[0].sources] == ["a_L.mp4", "a_R.mp4"]
     assert [p.name for p in found.items[0].targets] == ["a_L_x2.mp4", "a_R_x2.mp4"]
+    listed = collect_lists(str(folder / "*_L.mp4"), str(folder / "*_R.mp4"), Naming(out=tmp_path / "out", suffix="_x2"))
+    assert [p.name for p in listed.items[0].sources] == ["a_L.mp4", "a_R.mp4"]
