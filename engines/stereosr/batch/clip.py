@@ -19,17 +19,17 @@ from stereosr.inference.tiling import TilePlan
 from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
 from stereosr.io.layouts import join_views
-from stereosr.io.video import AHEAD, SEGMENT, Conversion, VideoOptions
+from stereosr.io.video import QUEUE_DEPTH, SEGMENT, Conversion, VideoOptions
 from stereosr.system import peak_memory
 from stereosr.types import Pixels
 
 _log = logging.getLogger("stereosr")
 
-_WRAPPED = 64
+_WRAP_COLUMNS = 64
 """LR columns that are shown to the model beyond either edge of a view that goes round."""
-_LONG = 60
+_WORTH_AN_ESTIMATE = 60
 """Seconds that a video takes for which an estimate is worth a line."""
-_TIMED = 2
+_WARMUP_FRAMES = 2
 """The frame after which the time of the whole is estimated: the first ones take longer."""
 
 
@@ -139,14 +139,14 @@ class _Frames:
         # frames wait for it, and some were read ahead.
         samples = 2 * clip.view.pixels.size
         held = held_memory(clip.view, backend.spec.scale, dtype)
-        held += (SEGMENT // 2 + AHEAD + 1) * samples * backend.spec.scale**2 * dtype.itemsize
-        held += (AHEAD + 2) * samples * clip.view.pixels.itemsize
+        held += (SEGMENT // 2 + QUEUE_DEPTH + 1) * samples * backend.spec.scale**2 * dtype.itemsize
+        held += (QUEUE_DEPTH + 2) * samples * clip.view.pixels.itemsize
         height, width = clip.size
-        self._beyond = min(_WRAPPED, width) if clip.wraps else 0
-        self._size = height, width + 2 * self._beyond
+        self._wrap = min(_WRAP_COLUMNS, width) if clip.wraps else 0
+        self._size = height, width + 2 * self._wrap
         self.plan = plan_tiles(self._size, clip.report, backend.spec, settings.tiles, held)
         self.done = 0
-        self._left, self._started = left, 0.0
+        self._remaining, self._started = left, 0.0
         self._last: tuple[tuple[Pixels, Pixels], tuple[Picture, Picture]] | None = None
 
     def __call__(self, left: Picture, right: Picture) -> tuple[Picture, Picture]:
@@ -165,26 +165,26 @@ class _Frames:
         dtype = sample_type(left, self._settings)
         views = self._widened(left), self._widened(right)
         results = infer(views, self._backend, self.plan, dtype, self._keep, lambda: None)
-        cut = self._beyond * self._backend.spec.scale
+        cut = self._wrap * self._backend.spec.scale
         first, second = (Picture(result[:, cut : result.shape[1] - cut]) for result in results)
         return first, second
 
     def _widened(self, view: Picture) -> Picture:
         """With what goes on beyond either edge of a view that goes round: no seam is left there."""
-        beyond = ((0, 0), (self._beyond, self._beyond), (0, 0))
-        return replace(view, pixels=np.pad(view.pixels, beyond, "wrap")) if self._beyond else view
+        beyond = ((0, 0), (self._wrap, self._wrap), (0, 0))
+        return replace(view, pixels=np.pad(view.pixels, beyond, "wrap")) if self._wrap else view
 
     def _keep(self, fitting: TilePlan) -> None:
         self.plan = TilePlan.of(*self._size, fitting.tile, fitting.overlap)
 
     def _estimate(self) -> None:
         """Tell, once, how long the whole will take."""
-        if self.done == _TIMED:
+        if self.done == _WARMUP_FRAMES:
             self._started = time.perf_counter()
-        elif self.done == 2 * _TIMED and self._left > self.done:
-            seconds = (time.perf_counter() - self._started) / _TIMED
-            if seconds * self._left > _LONG:
-                _log.info("%s: %s", self._clip.name, _duration(self._left, seconds))
+        elif self.done == 2 * _WARMUP_FRAMES and self._remaining > self.done:
+            seconds = (time.perf_counter() - self._started) / _WARMUP_FRAMES
+            if seconds * self._remaining > _WORTH_AN_ESTIMATE:
+                _log.info("%s: %s", self._clip.name, _duration(self._remaining, seconds))
 
 
 def _preview(

@@ -32,8 +32,8 @@ SUFFIXES = {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".mpg", ".m
 SEGMENT = 24
 """Frames that are lost at most where a job is killed."""
 
-AHEAD = 2
-"""Frames that are read before their turn, and that wait to be encoded."""
+QUEUE_DEPTH = 2
+"""Frames that are read ahead, and that wait to be encoded."""
 
 _READ: tuple[Layout, ...] = ("sbs", "sbs-half", "ou", "ou-half", "pair")
 _WRITTEN: tuple[Layout, ...] = (*_READ, "anaglyph")
@@ -75,7 +75,7 @@ def detect_video_layout(path: Path) -> Layout | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class ConversionResult:
     """What became of a video.
 
     Attributes:
@@ -117,7 +117,7 @@ class Conversion:
         self.source = StereoSource.open(sources, layouts[0])
         self._targets, self._layout, self._scale = targets, layouts[1], scale
         self._parts = targets[0].with_name(f".{targets[0].name}.parts")
-        self._span = self._wanted()
+        self._span = self._trim_span()
 
     @property
     def count(self) -> int:
@@ -125,9 +125,10 @@ class Conversion:
         info = self.source.infos[0]
         if self._span is None:
             return info.count
-        length = Fraction(info.count) / info.rate
-        end = length if self._span.end is None else min(length, self._span.end)
-        return max(0, round((end - self._span.start) * info.rate))
+        ends = [Fraction(info.count) / info.rate] if info.count else []
+        if self._span.end is not None:
+            ends.append(self._span.end)
+        return max(0, round((min(ends) - self._span.start) * info.rate)) if ends else 0
 
     def times(self, count: int) -> list[Fraction]:
         """``count`` times evenly spaced over what is wanted, seconds from the first frame."""
@@ -143,7 +144,7 @@ class Conversion:
 
     def run(
         self, work: Work, key: str, before_rename: Callable[[Mapping[Path, Path]], None] = lambda _finished: None
-    ) -> Done:
+    ) -> ConversionResult:
         """Do ``work`` on every frame, in the calling thread, while others read ahead and encode.
 
         All that can be decided is decided before the first frame: which streams of the source fit the new file is
@@ -166,7 +167,7 @@ class Conversion:
         if not before:
             self._begin(key)
         try:
-            style, plans, notes = self._decide()
+            style, plans, notes = self._plan()
             reader = self.source.reader()
             self._upscale(work, reader, before, style)
             segments = sorted(self._parts.glob("*.nut"))
@@ -183,9 +184,9 @@ class Conversion:
                 shutil.rmtree(self._parts, ignore_errors=True)
             elif self._parts.exists():
                 _log.warning("what is done of %s lies in %s: the same command goes on", self.source.name, self._parts)
-        return Done(reader.missing, notes + reader.notes)
+        return ConversionResult(reader.missing, notes + reader.notes)
 
-    def _wanted(self) -> Span | None:
+    def _trim_span(self) -> Span | None:
         if self.options.trim is None:
             return None
         start, end = self.options.trim
@@ -209,7 +210,7 @@ class Conversion:
             self._parts.mkdir(parents=True)
             (self._parts / "key").write_text(key)
 
-    def _decide(self) -> tuple[Style, list[MuxPlan], list[str]]:
+    def _plan(self) -> tuple[Style, list[MuxPlan], list[str]]:
         """How the frames are encoded, and what goes into each target: tried with a blank frame of the real size."""
         info = self.source.infos[0]
         height, width = info.size
@@ -220,7 +221,7 @@ class Conversion:
         pictures = self._pictures(blank, blank)
         tags = self._tags()
         style, notes = choose_style(info, pictures[0].shape[:2], tags, self.options)
-        if info.turn is None:
+        if info.orientation is None:
             notes.append("the display matrix is no quarter turn: left out")
         trial = self._parts / "trial.piece"
         tick = max(1, round(1 / info.rate / info.time_base))
@@ -251,8 +252,6 @@ class Conversion:
         packing, spherical = packing_of(self._layout), old.spherical
         if spherical is not None:
             spherical = replace(spherical, padding=spherical.padding * self._scale)
-            if self._layout == "anaglyph":
-                packing = ""
         right_first = bool(packing) and is_right_first(self._targets[0], self._layout)
         return Tags(packing, right_first, spherical, old.mastering, old.light)
 
@@ -269,8 +268,8 @@ class Conversion:
             info = self.source.infos[0]
             ticks = round((info.start + self._span.start) / info.time_base)
         with (
-            ahead(reader.read(before, self._span or Span()), AHEAD) as frames,
-            _Writer(self._parts, before, style) as out,
+            prefetch(reader.read(before, self._span or Span()), QUEUE_DEPTH) as frames,
+            _SegmentWriter(self._parts, before, style) as out,
         ):
             for pts, left, right in frames:
                 out.put((pts - ticks, self._pictures(*work(left, right))))
@@ -295,10 +294,12 @@ _END = object()
 
 
 @contextmanager
-def ahead(items: Iterable[_T], depth: int) -> Iterator[Iterator[_T]]:
-    """The same items, fetched in a thread of their own, ``depth`` of them before their turn.
+def prefetch(items: Iterable[_T], depth: int) -> Iterator[Iterator[_T]]:
+    """The same items, fetched in a thread of their own, which ends with the ``with``.
 
-    What fetching raises is raised where the item would have come. The thread ends with the ``with``.
+    Args:
+        items: what fetching them raises is raised where the item would have come.
+        depth: how many of them may wait.
     """
     fetched: queue.Queue[object] = queue.Queue(depth)
     stop = threading.Event()
@@ -346,11 +347,11 @@ class _Stopped(Exception):
     """There is no more to write: what is begun is thrown away."""
 
 
-class _Writer:
-    """Writes segments in a thread of its own; ``AHEAD`` frames may wait for it."""
+class _SegmentWriter:
+    """Writes segments in a thread of its own; ``QUEUE_DEPTH`` frames may wait for it."""
 
     def __init__(self, parts: Path, before: int, style: Style) -> None:
-        self._waiting: queue.Queue[object] = queue.Queue(AHEAD)
+        self._waiting: queue.Queue[object] = queue.Queue(QUEUE_DEPTH)
         self._pool = ThreadPoolExecutor(1, "stereosr-encode")
         self._writing: Future[None] = self._pool.submit(self._write, parts, before, style)
 
@@ -364,7 +365,7 @@ class _Writer:
             except queue.Full:
                 continue
 
-    def __enter__(self) -> "_Writer":
+    def __enter__(self) -> "_SegmentWriter":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:

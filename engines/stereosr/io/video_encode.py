@@ -15,11 +15,11 @@ from stereosr.io.video_source import MP4, Colours, VideoInfo, av_errors, scaler
 from stereosr.io.video_tags import Tags
 from stereosr.types import Pixels
 
-BEGIN = "comment"
+START_TAG = "comment"
 """The tag of a segment that tells when its first frame is shown, in seconds, where its format does not."""
 
 _QUALITY = 70
-_H264_END = 4096
+_H264_MAX_SIDE = 4096
 """Pixels a side that H.264's decoders take."""
 
 
@@ -30,8 +30,8 @@ class Codec:
     Attributes:
         encoder: FFmpeg's.
         suffixes: of containers that hold it, beside Matroska's.
-        worst: of the encoder's scale of quality, whose best is 0; None where quality is not chosen.
-        dial: the option that takes quality.
+        worst_quality: of the encoder's scale of quality, whose best is 0; None where quality is not chosen.
+        quality_option: the option that takes quality.
         options: of the encoder. None of them has B-frames: packets lie in the order of their timestamps, and segments
             join without a seam.
         params: the option that takes the encoder library's own parameters, and those that are always given.
@@ -41,8 +41,8 @@ class Codec:
 
     encoder: str
     suffixes: tuple[str, ...] = MP4
-    worst: int | None = None
-    dial: str = "crf"
+    worst_quality: int | None = None
+    quality_option: str = "crf"
     options: tuple[tuple[str, str], ...] = ()
     params: tuple[str, str] = ("", "")
     has_presets: bool = True
@@ -50,12 +50,12 @@ class Codec:
 
 
 CODECS = {
-    "h264": Codec("libx264", worst=51, options=(("bf", "0"),), params=("x264-params", "")),
-    "hevc": Codec("libx265", worst=51, params=("x265-params", "bframes=0:log-level=error")),
-    "av1": Codec("libsvtav1", (".mp4", ".m4v"), worst=63, params=("svtav1-params", "")),
+    "h264": Codec("libx264", worst_quality=51, options=(("bf", "0"),), params=("x264-params", "")),
+    "hevc": Codec("libx265", worst_quality=51, params=("x265-params", "bframes=0:log-level=error")),
+    "av1": Codec("libsvtav1", (".mp4", ".m4v"), worst_quality=63, params=("svtav1-params", "")),
     "prores": Codec("prores_ks", (".mov",), has_presets=False, segments="mov"),
     "ffv1": Codec("ffv1", (), options=(("level", "3"), ("slicecrc", "1")), has_presets=False),
-    "hevc_nvenc": Codec("hevc_nvenc", worst=51, dial="cq", options=(("bf", "0"), ("rc", "vbr"))),
+    "hevc_nvenc": Codec("hevc_nvenc", worst_quality=51, quality_option="cq", options=(("bf", "0"), ("rc", "vbr"))),
 }
 """By the names that people choose them by."""
 
@@ -81,7 +81,17 @@ class VideoOptions:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """What all frames of a video have in common."""
+    """What all frames of a video have in common.
+
+    Attributes:
+        codec: that they are encoded by.
+        pix_fmt: FFmpeg's name of the encoder's samples.
+        time_base: seconds, the unit of their timestamps.
+        rate: frames a second, as the file says; timestamps decide.
+        aspect: width to height of a pixel; None if the source does not say it.
+        colours: matrix, range, primaries and transfer that are used and written.
+        options: of the encoder, by FFmpeg's names.
+    """
 
     codec: Codec
     pix_fmt: str
@@ -93,7 +103,12 @@ class Style:
 
 
 def output_suffix(path: Path, codec: str | None = None) -> str:
-    """The suffix of what is made of a video: the source's where its container holds the codec, else another's."""
+    """The suffix of what is made of a video: the source's where its container holds the codec, else another's.
+
+    Args:
+        path: of the source.
+        codec: a key of ``CODECS``; None as in ``VideoOptions``.
+    """
     suffixes = CODECS[codec or "h264"].suffixes
     if path.suffix.lower() in (*suffixes, ".mkv"):
         return path.suffix
@@ -109,24 +124,27 @@ def choose_style(info: VideoInfo, size: tuple[int, int], tags: Tags, options: Vi
         tags: what the new video says of itself.
         options: what was asked for.
 
+    Returns:
+        The style, and the lines.
+
     Raises:
         UsageError: for a codec that is not known, or a preset where there are none.
     """
-    name = options.codec or ("hevc" if max(size) > _H264_END else "h264")
+    name = options.codec or ("hevc" if max(size) > _H264_MAX_SIDE else "h264")
     if name not in CODECS:
         raise UsageError(f"invalid codec {name!r}: choose one of {', '.join(CODECS)}")
     codec = CODECS[name]
     if options.preset and not codec.has_presets:
         raise UsageError(f"{name} has no presets: leave out --preset")
     bits = {None: info.bits, 8: 8}.get(options.depth, max(10, info.bits))
-    chroma = "420" if info.is_rgb and codec.worst is not None else info.chroma  # players of these know no other
+    chroma = "420" if info.is_rgb and codec.worst_quality is not None else info.chroma  # players of these know no other
     pix_fmt, has_chroma, has_bits = _pixel_format(codec, chroma, bits)
     notes = []
     if has_chroma < chroma:
         notes.append(f"colour is kept in 4:{has_chroma[1]}:{has_chroma[2]}, not 4:{chroma[1]}:{chroma[2]}: {name}")
     if has_bits < bits:
         notes.append(f"{bits} bits a sample become {has_bits}: {name}")
-    if options.quality is not None and codec.worst is None:
+    if options.quality is not None and codec.worst_quality is None:
         notes.append(f"{name} has one quality: -q is left out")
     if info.has_alpha:
         notes.append("the alpha channel is left out")
@@ -134,15 +152,15 @@ def choose_style(info: VideoInfo, size: tuple[int, int], tags: Tags, options: Vi
     if info.is_rgb:
         colours = replace(colours, colorspace=1, color_range=1)
     chosen = dict(codec.options)
-    if codec.worst is not None:
-        dial = codec.worst * (100 - (_QUALITY if options.quality is None else options.quality)) / 100
-        chosen[codec.dial] = f"{dial:g}" if codec.worst == 51 else str(round(dial))
+    if codec.worst_quality is not None:
+        dial = codec.worst_quality * (100 - (_QUALITY if options.quality is None else options.quality)) / 100
+        chosen[codec.quality_option] = f"{dial:g}" if codec.worst_quality == 51 else str(round(dial))
     elif codec.encoder == "prores_ks":
         chosen["profile"] = "4" if has_chroma == "444" else "3"
     if options.preset:
         chosen["preset"] = options.preset
     if codec.params[0]:
-        params = [codec.params[1], *_own_parameters(codec.encoder, tags)]
+        params = [codec.params[1], *_bitstream_metadata(codec.encoder, tags)]
         chosen |= {codec.params[0]: ":".join(filter(None, params))} if any(params) else {}
     return Style(codec, pix_fmt, info.time_base, info.rate, info.aspect, colours, chosen), notes
 
@@ -163,7 +181,7 @@ def _pixel_format(codec: Codec, chroma: str, bits: int) -> tuple[str, str, int]:
     return found[lacks.index(min(lacks))]
 
 
-def _own_parameters(encoder: str, tags: Tags) -> list[str]:
+def _bitstream_metadata(encoder: str, tags: Tags) -> list[str]:
     """What the stream itself says of its pictures, for players that do not look at the container."""
     params = []
     if encoder == "libx264" and tags.packing and not tags.right_first:
@@ -205,7 +223,7 @@ def write_segment(path: Path, frames: Iterable[tuple[int, tuple[Pixels, ...]]], 
                 with av_errors(what):
                     if not streams:
                         streams = [_add_stream(file, pixels, style) for pixels in pictures]
-                        file.metadata[BEGIN] = str(pts * style.time_base)
+                        file.metadata[START_TAG] = str(pts * style.time_base)
                     for stream, pixels in zip(streams, pictures, strict=True):
                         file.mux(stream.encode(_frame(pixels, pts, style)))
             with av_errors(what):

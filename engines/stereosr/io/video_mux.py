@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stereosr.errors import StereosrError
-from stereosr.io.video_encode import BEGIN
+from stereosr.io.video_encode import START_TAG
 from stereosr.io.video_source import MP4, Colours, Span, VideoInfo, av_errors, picture_streams, reading, sample
 from stereosr.io.video_tags import Tags, drop_box, insert_boxes, stereo_mode
 
@@ -77,10 +77,10 @@ def plan_mux(plan: MuxPlan, read: frozenset[int], trial: tuple[Path, int], targe
             found = _first_packets(file)
 
             def fits(plan: MuxPlan) -> bool:
-                return _tried(target, file, found, trial, plan) is None
+                return _trial_error(target, file, found, trial, plan) is None
 
             copied, converted, notes = set(), [], []
-            if error := _tried(target, file, found, trial, plan):
+            if error := _trial_error(target, file, found, trial, plan):
                 plan = replace(plan, has_timecode=False)
                 if not fits(plan):
                     raise error
@@ -109,12 +109,12 @@ def plan_mux(plan: MuxPlan, read: frozenset[int], trial: tuple[Path, int], targe
                 if stream.index not in read:
                     notes.append(f"{_named(stream)} is left out: one video stream is upscaled")
             plan = replace(plan, copied=frozenset(copied), converted=tuple(converted), covers=tuple(covers))
-            if error := _tried(target, file, found, trial, plan):
+            if error := _trial_error(target, file, found, trial, plan):
                 raise error
         if info.tags.has_mesh:
             notes.append("its spherical projection is a mesh: left out")
         kept = sample(target, 1)[0].tags
-        for name, what in _SAID.items():
+        for name, what in _TAG_NAMES.items():
             if getattr(plan.tags, name) and not getattr(kept, name):
                 notes.append(f"{what} cannot be said in {target.suffix} of this codec: left out")
     finally:
@@ -122,7 +122,7 @@ def plan_mux(plan: MuxPlan, read: frozenset[int], trial: tuple[Path, int], targe
     return replace(plan, notes=tuple(notes))
 
 
-_SAID = {
+_TAG_NAMES = {
     "packing": "how the views lie",
     "spherical": "the spherical projection",
     "mastering": "the mastering display of HDR",
@@ -131,7 +131,9 @@ _SAID = {
 """Of a file's tags, for people."""
 
 
-def _tried(target: Path, file: Any, packets: list[Any], trial: tuple[Path, int], plan: MuxPlan) -> StereosrError | None:
+def _trial_error(
+    target: Path, file: Any, packets: list[Any], trial: tuple[Path, int], plan: MuxPlan
+) -> StereosrError | None:
     """Write a file of few packets by a plan; what went wrong."""
     try:
         _write(target, file, lambda: map(_copy, packets), [trial[0]], trial[1], plan)
@@ -277,7 +279,9 @@ def _write(
             out.metadata.update(_kept(file.metadata, _OF_THE_OLD_CONTAINER))
             out.set_chapters(list(_chapters(file, plan)))
             out.start_encoding()
-            pictures = ((p, video) for p in _lasting(p for path in segments for p in _segment_packets(path, number)))
+            pictures = (
+                (p, video) for p in _with_durations(p for path in segments for p in _segment_packets(path, number))
+            )
             others = _side_packets(packets() if routes or converters else (), routes, converters, plan)
             for packet, stream in heapq.merge(covers, pictures, others, key=lambda p: p[0].dts * p[0].time_base):
                 packet.stream = stream
@@ -429,7 +433,7 @@ class _Converter:
 def _segment_packets(path: Path, number: int) -> Iterator[Any]:
     """The packets of one video in a segment, with the timestamps that ``write_segment`` was given."""
     with reading(path) as file:
-        begin, shift = Fraction(file.metadata[BEGIN]) if BEGIN in file.metadata else None, 0
+        begin, shift = Fraction(file.metadata[START_TAG]) if START_TAG in file.metadata else None, 0
         for packet in file.demux(file.streams.video[number]):
             if packet.pts is not None:  # the last one, which is empty, has none
                 if begin is not None:
@@ -438,7 +442,7 @@ def _segment_packets(path: Path, number: int) -> Iterator[Any]:
                 yield packet
 
 
-def _lasting(packets: Iterable[Any]) -> Iterator[Any]:
+def _with_durations(packets: Iterable[Any]) -> Iterator[Any]:
     """Each shown until the next one, the last one as long as that before: NUT keeps no durations."""
     held: Any = None
     for packet in packets:

@@ -11,7 +11,7 @@ from typing import Any
 from stereosr.errors import StereosrError, UsageError, install_hint
 from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout, is_right_first, split_halves
-from stereosr.io.video_tags import Tags, Turn, find_box, read_tags, read_turn
+from stereosr.io.video_tags import Orientation, Tags, find_box, read_orientation, read_tags
 from stereosr.types import Pixels
 
 # Colour matrices (ITU-T H.273) that swscale knows; 0 is RGB, 2 unspecified.
@@ -62,15 +62,21 @@ class VideoInfo:
     """What a video file says of one of its picture streams.
 
     Attributes:
+        path: of the file.
         index: of the stream among the file's.
         size: rows and columns of a frame as it is shown.
         start: seconds, of the first frame.
-        count: number of frames as far as the file knows.
+        count: number of frames as far as the file knows; 0 if it does not.
+        rate: frames a second, on average.
+        time_base: seconds, the unit of timestamps.
+        aspect: width to height of a pixel as it is shown; None if the file does not say it.
         bits: a sample.
         chroma: ``444``, ``422`` or ``420``: the least that holds the source's colour samples.
         is_rgb: whether the samples are RGB.
         has_alpha: whether there is a fourth channel.
-        turn: how frames are to be turned to be shown; None if not by quarters.
+        colours: of the samples.
+        orientation: how frames are to be turned to be shown; None if not by quarters.
+        tags: what else the file says of its pictures.
     """
 
     path: Path
@@ -86,13 +92,16 @@ class VideoInfo:
     is_rgb: bool
     has_alpha: bool
     colours: Colours
-    turn: Turn | None
+    orientation: Orientation | None
     tags: Tags
 
 
 @contextmanager
 def av_errors(what: str) -> Iterator[None]:
     """Errors of PyAV and of the system become ``what: reason``.
+
+    Args:
+        what: that could not be done, with the file's name.
 
     Raises:
         StereosrError: as said.
@@ -112,7 +121,12 @@ def av_errors(what: str) -> Iterator[None]:
 
 @contextmanager
 def reading(path: Path) -> Iterator[Any]:
-    """A video file, open. What goes wrong inside the ``with`` is not renamed."""
+    """A video file, open. What goes wrong inside the ``with`` is not renamed.
+
+    Raises:
+        StereosrError: if it cannot be opened.
+        UsageError: without PyAV.
+    """
     with av_errors(f"cannot read {path}"):
         import av
 
@@ -176,7 +190,19 @@ def sample(path: Path, most: int = 5, which: int = 0) -> tuple[VideoInfo, list[P
 
 
 def frames_at(path: Path, times: list[Fraction], which: int = 0) -> Iterator[Pixels]:
-    """The frames shown at these times, seconds from the first frame, in ascending order. Raises as ``sample``."""
+    """The frames shown at some times.
+
+    Args:
+        path: of the file.
+        times: seconds from the first frame, in ascending order.
+        which: of several picture streams.
+
+    Returns:
+        A frame for each time, H x W x 3; fewer if the file ends before.
+
+    Raises:
+        StereosrError, UsageError: as ``sample``.
+    """
     info, _ = sample(path, 1, which)
     with reading(path) as file, av_errors(f"cannot read {path}"):
         stream = _stream(file, path, which)
@@ -217,7 +243,7 @@ class FrameReader:
         with reading(info.path) as file:
             with av_errors(what):
                 stream = _stream(file, info.path, self._which)
-                claimed = _claimed_end(file, stream)
+                claimed = _declared_end(file, stream)
                 indexed = len(stream.index_entries)
                 demuxed = file.demux(stream)
             while True:
@@ -251,12 +277,20 @@ class FrameReader:
 
 
 def to_pixels(frame: Any, info: VideoInfo) -> Pixels:
-    """A frame as it is shown: H x W x 3, RGB, 8 bits a sample or 16 for more than 8."""
+    """A frame as it is shown.
+
+    Args:
+        frame: of PyAV.
+        info: of its stream.
+
+    Returns:
+        H x W x 3, RGB, uint8, or uint16 over its whole range for more than 8 bits a sample.
+    """
     if not info.is_rgb:
         frame.colorspace = info.colours.colorspace
     name = "rgb48le" if info.bits > 8 else "rgb24"
     pixels: Pixels = frame.to_ndarray(format=name, interpolation=scaler())
-    return pixels if info.turn in (None, Turn()) else info.turn.apply(pixels)
+    return pixels if info.orientation in (None, Orientation()) else info.orientation.apply(pixels)
 
 
 def scaler() -> Any:
@@ -285,7 +319,16 @@ class StereoSource:
 
     @classmethod
     def open(cls, paths: tuple[Path, ...], layout: Layout) -> "StereoSource":
-        """Look at the files. Raises as ``sample``; also UsageError if two streams differ in size."""
+        """Look at the files.
+
+        Args:
+            paths: one file, or the left and the right one.
+            layout: of one file; ``pair`` for two streams or two files.
+
+        Raises:
+            StereosrError: as ``sample``.
+            UsageError: if there are not two streams, or if they differ in size.
+        """
         if layout != "pair":
             return cls(paths, layout, (sample(paths[0], 1)[0],))
         if len(paths) == 1 and stream_count(paths[0]) < 2:
@@ -454,13 +497,13 @@ def _info(path: Path, file: Any, stream: Any, frame: Any) -> VideoInfo:
         if stream.codec_context.name == "hevc":
             raise StereosrError(f"{path} {_MV_HEVC}")
         tags = replace(tags, packing="")
-    turn = read_turn(side_data.get("DISPLAYMATRIX"))
-    lying = turn is not None and turn.transposed
+    orientation = read_orientation(side_data.get("DISPLAYMATRIX"))
+    lying = orientation is not None and orientation.transposed
     components, is_rgb = frame.format.components, frame.format.is_rgb
     size = (frame.width, frame.height) if lying else (frame.height, frame.width)
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     aspect = stream.sample_aspect_ratio or None
-    end = _claimed_end(file, stream) or _probable_end(file, stream)
+    end = _declared_end(file, stream) or _estimated_end(file, stream)
     start = frame.pts * stream.time_base
     return VideoInfo(
         path=path,
@@ -476,20 +519,20 @@ def _info(path: Path, file: Any, stream: Any, frame: Any) -> VideoInfo:
         is_rgb=is_rgb,
         has_alpha=any(component.is_alpha for component in components),
         colours=_colours(path, frame),
-        turn=turn,
+        orientation=orientation,
         tags=tags,
     )
 
 
-def _claimed_end(file: Any, stream: Any) -> Fraction | None:
+def _declared_end(file: Any, stream: Any) -> Fraction | None:
     """When the last frame ends by what the file says, in seconds; None where it does not say so of the pictures."""
     if match := re.match(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", "")):
         return int(match[1]) * 3600 + int(match[2]) * 60 + Fraction(match[3])  # of Matroska, from zero
     of_the_file = file.format.name in _ONE_DURATION and any(other.type != "video" for other in file.streams)
-    return None if of_the_file else _probable_end(file, stream)
+    return None if of_the_file else _estimated_end(file, stream)
 
 
-def _probable_end(file: Any, stream: Any) -> Fraction | None:
+def _estimated_end(file: Any, stream: Any) -> Fraction | None:
     """The same, or else when the longest stream ends; None where the file does not say that either."""
     if stream.duration:
         return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base)

@@ -27,7 +27,7 @@ _STEREO_MODES = {"sbs": ("left_right", "right_left"), "ou": ("top_bottom", "bott
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Orientation:
     """How a frame is to be shown: rows and columns exchanged, then rows or columns mirrored."""
 
     transposed: bool = False
@@ -89,7 +89,11 @@ class Tags:
 
 
 def read_tags(side_data: Mapping[str, bytes]) -> Tags:
-    """What the side data of a frame says, by its names in FFmpeg."""
+    """What the side data of a frame says.
+
+    Args:
+        side_data: the bytes of each kind, by FFmpeg's names, in the order of this machine's C structures.
+    """
     packing: Packing = ""
     right_first = False
     if (data := side_data.get("STEREO3D")) is not None:
@@ -120,15 +124,22 @@ def _mastering(data: bytes | None) -> tuple[int, ...] | None:
     return (*rationals[:8], rationals[9], rationals[8])  # FFmpeg has the smallest first
 
 
-def read_turn(matrix: bytes | None) -> Turn | None:
-    """The turn of a display matrix (nine 32-bit integers); None if it is not by quarters."""
+def read_orientation(matrix: bytes | None) -> Orientation | None:
+    """How a display matrix turns a frame.
+
+    Args:
+        matrix: nine 32-bit integers, row by row; None for no matrix.
+
+    Returns:
+        None if it does not turn by quarters.
+    """
     if matrix is None:
-        return Turn()
+        return Orientation()
     a, b, _, c, d = struct.unpack("=5i", matrix[:20])
     if a and d and not (b or c):
-        return Turn(False, d < 0, a < 0)
+        return Orientation(False, d < 0, a < 0)
     if b and c and not (a or d):
-        return Turn(True, b < 0, c < 0)
+        return Orientation(True, b < 0, c < 0)
     return None
 
 
@@ -146,7 +157,9 @@ def stereo_mode(tags: Tags) -> str | None:
 def insert_boxes(movie: bytes, tags: Tags) -> bytes:
     """An ISO base media file with one video track that also says what ``tags`` do; its samples are not to be read.
 
-    Right-first order has no box.
+    Args:
+        movie: the file, whose description must not lie before its samples if these are to be read.
+        tags: what it is to say. Right-first order has no box.
 
     Sources: Google's Spherical Video V2 (``st3d``, ``sv3d``); ISO/IEC 23001-8 and 14496-12 (``mdcv``, ``clli``).
     """

@@ -295,7 +295,7 @@ def test_an_error_is_named_for_where_it_happened(tmp_path, monkeypatch):
     for module, part, words in (
         (video_source, "to_pixels", "cannot read .*clip.mp4"),
         (video_encode, "_frame", r"cannot write .*big.mp4"),
-        (video_mux, "_lasting", r"cannot write .*\.mp4"),
+        (video_mux, "_with_durations", r"cannot write .*\.mp4"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(module, part, fails)
