@@ -20,6 +20,11 @@ _RGB, _UNSPECIFIED = 0, 2
 _SLACK = Fraction(1, 4)
 """Seconds that the end of a video may lie before the one its file claims: containers round, and count differently."""
 
+_INDEXED = ("mov,", "matroska")
+"""How the names of formats begin in which a time is found at once."""
+_RUN_UP = 4
+"""Seconds before a time from which frames are decoded to have it whole."""
+
 _ONE_DURATION = ("matroska,webm", "asf", "flv")
 """Formats, by FFmpeg's names, that have one duration for all streams."""
 
@@ -224,13 +229,21 @@ class FrameReader:
     What cannot be decoded, and what has no timestamp of its own, is left out.
 
     Attributes:
+        start: seconds from the first frame before which nothing is wanted; a file with an index is not decoded from its
+            beginning then. To be set before the first frame is read.
         missing: after the last frame, how many could not be read, as far as is known.
         interlaced: how many frames were interlaced.
     """
 
     def __init__(self, info: VideoInfo, which: int = 0) -> None:
-        """``info`` is what ``sample`` said of the same stream."""
+        """Read nothing yet.
+
+        Args:
+            info: what ``sample`` said of the stream.
+            which: of several picture streams.
+        """
         self.missing = self.interlaced = 0
+        self.start = Fraction(0)
         self._info, self._which = info, which
 
     def __iter__(self) -> "Iterator[Any]":
@@ -245,6 +258,9 @@ class FrameReader:
                 stream = _stream(file, info.path, self._which)
                 claimed = _declared_end(file, stream)
                 indexed = len(stream.index_entries)
+                jumps = self.start > _RUN_UP and file.format.name.startswith(_INDEXED)
+                if jumps:
+                    file.seek(int((info.start + self.start - _RUN_UP) / info.time_base), stream=stream)
                 demuxed = file.demux(stream)
             while True:
                 with av_errors(what):
@@ -268,11 +284,11 @@ class FrameReader:
                     frames += 1
                     self.interlaced += frame.interlaced_frame
                     yield frame
-        cut = max(0, indexed - packets)
+        cut = 0 if jumps else max(0, indexed - packets)
         if claimed is not None and last is not None:
             gap = claimed - (last * info.time_base + 1 / info.rate)
             if gap > _SLACK:
-                cut = max(cut, round(gap * info.rate), info.count - frames - self.missing)
+                cut = max(cut, round(gap * info.rate), 0 if jumps else info.count - frames - self.missing)
         self.missing += cut
 
 
@@ -413,6 +429,8 @@ class ViewReader:
             StereosrError: if a file cannot be read.
         """
         infos = self._source.infos
+        for reader in self._readers:
+            reader.start = span.start
         number = 0
         for shown in self._paired() if len(infos) == 2 else ((frame,) for frame in self._readers[0]):
             time = shown[0].pts * infos[0].time_base - infos[0].start

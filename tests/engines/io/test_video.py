@@ -325,6 +325,45 @@ def test_an_error_of_the_encoder_at_work_stops_the_video(tmp_path, monkeypatch):
     assert files(tmp_path) == {"clip.mp4", "big.mp4"}
 
 
+def test_frames_are_read_ahead_and_encoded_while_others_are_worked_on(tmp_path, monkeypatch):
+    """The first one is worked on when the third is read, and encoded when the third is worked on."""
+    source = make(tmp_path / "clip.mp4", [side_by_side(n) for n in range(5)])
+    read, worked_on = threading.Event(), threading.Event()
+    decode, write = video_source.to_pixels, video_encode.write_segment
+    counts = {"read": 0, "done": 0}
+    waited: list[bool] = []
+
+    def reads(*arguments: Any) -> Pixels:
+        counts["read"] += 1
+        if counts["read"] == 3:
+            read.set()
+        return decode(*arguments)
+
+    def works(left: Picture, right: Picture) -> tuple[Picture, Picture]:
+        counts["done"] += 1
+        if counts["done"] == 1:
+            waited.append(read.wait(30))
+        if counts["done"] == 3:
+            worked_on.set()
+        return doubled(left, right)
+
+    def writes(path: Path, frames: Any, style: Any) -> None:
+        def slowly() -> Any:
+            for number, frame in enumerate(frames):
+                if number == 0:
+                    waited.append(worked_on.wait(30))
+                yield frame
+
+        write(path, slowly() if path.suffix == ".nut" else frames, style)
+
+    conversion_of_it = conversion(source, tmp_path / "big.mp4")
+    monkeypatch.setattr(video_source.StereoSource, "samples", lambda *_: [tuple(map(Picture, views(0)))])
+    monkeypatch.setattr(video_source, "to_pixels", reads)
+    monkeypatch.setattr(video, "write_segment", writes)
+    conversion_of_it.run(works, "key")
+    assert waited == [True, True]
+
+
 def test_who_is_told_before_the_video_appears_can_prevent_it(tmp_path):
     source = make(tmp_path / "clip.mp4", [side_by_side(0)])
     target = tmp_path / "big.mp4"

@@ -312,6 +312,11 @@ def test_what_cannot_be_said_in_a_container_is_named(tmp_path):
     assert any("spherical" in word for word in result.warnings)
 
 
+def test_the_padding_of_a_cube_map_grows_with_the_picture(tmp_path):
+    source = tagged(Movie().write(tmp_path / "c.mp4"), Tags(spherical=Spherical(1, (0, 0, 0), (0, 0, 0, 0), 3)))
+    assert sample(done(source), 1)[0].tags.spherical.padding == 6
+
+
 def test_the_xml_of_older_spherical_video_is_read_and_written_as_boxes(tmp_path):
     """Google's Spherical Video V1: 360 degrees, over-under."""
     words = {"StitchingSoftware": "x", "Spherical": "true", "Stitched": "true"}
@@ -453,11 +458,34 @@ def test_suffixes():
     ]
 
 
-def test_what_becomes_coarser_is_said(tmp_path):
-    source = Movie(encoder="ffv1", pix_fmt="yuv444p12le", time_base=Fraction(1, 1000)).write(tmp_path / "clip.mkv")
+@pytest.mark.parametrize(
+    ("pix_fmt", "options", "said"),
+    [
+        ("yuv444p12le", {}, "12 bits a sample become 10"),
+        ("yuv444p", {"codec": "av1", "preset": "12"}, "colour is kept in 4:2:0, not 4:4:4"),
+        ("yuva420p", {}, "the alpha channel is left out"),
+        ("yuv420p", {"codec": "ffv1", "quality": 50}, "ffv1 has one quality"),
+    ],
+)
+def test_what_is_not_kept_as_it_was_is_said(tmp_path, pix_fmt, options, said):
+    source = Movie(encoder="ffv1", pix_fmt=pix_fmt, time_base=Fraction(1, 1000)).write(tmp_path / "clip.mkv")
+    result = upscaled(source, **options)
+    assert result.error is None
+    assert any(said in word for word in result.warnings)
+
+
+def test_a_colour_matrix_that_cannot_be_undone_is_refused(tmp_path):
+    source = Movie(attributes={"colorspace": 14}).write(tmp_path / "clip.mp4")
+    with pytest.raises(StereosrError, match="colour matrix 14"):
+        sample(source)
+
+
+def test_a_display_matrix_of_no_quarter_turn_is_said(tmp_path):
+    a = 46341
+    source = Movie(display=(a, a, 0, -a, a, 0, 0, 0, 1 << 30)).write(tmp_path / "clip.mp4")
     result = upscaled(source)
     assert result.error is None
-    assert any("12 bits a sample become 10" in word for word in result.warnings)
+    assert any("no quarter turn" in word for word in result.warnings)
 
 
 # --- two files, two streams ------------------------------------------------------------------------------------------
@@ -529,6 +557,19 @@ def test_a_part_starts_at_zero_with_its_sound_and_chapters(tmp_path):
     all_of_it = packets(source, "audio")
     assert heard == all_of_it[all_of_it.index(heard[0]) :][: len(heard)]
     assert abs(len(heard) * 1024 / 44100 - 0.3) < 0.05
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_a_part_far_behind_is_the_same_as_if_all_before_it_had_been_read(tmp_path, monkeypatch, suffix):
+    movie = Movie(frames=[picture(n) for n in range(90)], options={"g": "12", "bf": "2"}, time_base=Fraction(1, 1000))
+    source = movie.write(tmp_path / f"clip{suffix}")
+    target = done(source, trim=(7.3, 8), layout="sbs")
+    near = target.read_bytes()
+    assert [round(float(t), 1) for t in times(target)] == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    monkeypatch.setattr("stereosr.io.video_source._RUN_UP", 100)
+    assert done(source, trim=(7.3, 8), layout="sbs", overwrite=True).read_bytes() == near
+    monkeypatch.undo()
+    assert upscaled(source, trim=(7.3, None), overwrite=True).missing == 0
 
 
 def test_parts_that_are_not_there_are_refused(tmp_path):
