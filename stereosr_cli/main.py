@@ -42,7 +42,11 @@ class CommandFolder(click.Group):
 @click.version_option(package_name="stereosr")
 @options.verbose
 def cli() -> None:
-    """Super-resolve stereo pairs: both views larger and sharper, each using detail from the other."""
+    """Super-resolve stereo pairs: both views larger and sharper, each using detail from the other.
+
+    An option can be set by an environment variable, as STEREOSR_UPSCALE_SCALE=2 for upscale's --scale. For completion
+    in bash: eval "$(_STEREOSR_COMPLETE=bash_source stereosr)"; in zsh: zsh_source; in fish: fish_source.
+    """
 
 
 class _LogToStderr(logging.Handler):
@@ -66,14 +70,17 @@ class _Pipe(io.FileIO):
 
 
 def _survive_closing(stream: TextIO | None, stack: ExitStack) -> TextIO:
-    """A standard stream that may be closed by its reader, or was closed by our parent before we began."""
+    """A standard stream that may be closed by its reader, or was closed by our parent before we began; what its
+    encoding does not have, as in a file's name, comes out as an escape."""
     if stream is None:
         return stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
     if stream.isatty():
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
         return stream
     buffer = io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False))
     stack.enter_context(suppress(OSError))  # of closing: what a full disk refused was an error when it was written
-    return stack.enter_context(io.TextIOWrapper(buffer, stream.encoding, stream.errors, line_buffering=True))
+    return stack.enter_context(io.TextIOWrapper(buffer, stream.encoding, "backslashreplace", line_buffering=True))
 
 
 def main() -> None:
@@ -91,7 +98,7 @@ def exit_code() -> int:
     log.setLevel(logging.INFO)
     warnings.filterwarnings("ignore", module=r"PIL\.")  # of odd tags in files: nothing that a user can act on
     try:
-        code = cli(prog_name="stereosr", standalone_mode=False)
+        code = cli(prog_name="stereosr", standalone_mode=False, auto_envvar_prefix="STEREOSR")
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         error.show()

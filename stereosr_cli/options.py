@@ -77,6 +77,25 @@ class Span(click.ParamType[tuple[float, float | None]]):
         return start, None if open_end else end
 
 
+def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from stereosr.models.library import available_models
+
+    return sorted({spec.name for spec in available_models().values() if spec.name.startswith(incomplete)})
+
+
+def _complete_scale(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from stereosr.models.library import available_models
+
+    scales = sorted({spec.scale for spec in available_models().values()})
+    return [str(scale) for scale in scales if str(scale).startswith(incomplete)]
+
+
+def _complete_backend(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from stereosr.backends.registry import available_backends
+
+    return [name for name in ("auto", *(info.name for info in available_backends())) if name.startswith(incomplete)]
+
+
 LAYOUTS = ("pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps")
 """How views lie in what is read."""
 
@@ -91,13 +110,22 @@ layout = click.option(
     help="How a file holds its views.",
 )
 backend = click.option(
-    "-b", "--backend", default="auto", show_default=True, help="What runs the model; see 'stereosr doctor'."
+    "-b",
+    "--backend",
+    default="auto",
+    show_default=True,
+    shell_complete=_complete_backend,
+    help="What runs the model; see 'stereosr doctor'.",
 )
 
 
 def scale(default: str = "4") -> Callable[[Command], Command]:
     return click.option(
-        "-s", "--scale", type=click.IntRange(2), help=f"How many times larger: 2 or 4.  [default: {default}]"
+        "-s",
+        "--scale",
+        type=click.IntRange(2),
+        shell_complete=_complete_scale,
+        help=f"How many times larger: 2 or 4.  [default: {default}]",
     )
 
 

@@ -7,8 +7,14 @@ import click
 from stereosr_cli import options
 
 
+def _complete_preset(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    from stereosr_export.training.config import presets
+
+    return sorted(name for name in presets() if name.startswith(incomplete))
+
+
 @click.command()
-@click.argument("source", required=False, metavar="[PRESET|CONFIG.toml]")
+@click.argument("source", required=False, metavar="[PRESET|CONFIG.toml]", shell_complete=_complete_preset)
 @click.option("-n", "--model", help="Name in the zoo, e.g. nafssr-t.")
 @options.scale("the preset's, or 4")
 @click.option("--data", help="Folder of pairs; see docs/training.md.")

@@ -12,10 +12,18 @@ from stereosr_cli import options
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
 @options.scale()
 @click.option(
-    "-o", "--out", type=click.Path(path_type=Path), help="Folder for the results.  [default: beside the input]"
+    "-o",
+    "--out",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder for the results; of one pair also the file, or -o LEFT -o RIGHT.  [default: beside the input]",
 )
 @click.option(
-    "-n", "--model", multiple=True, help="Name, .onnx or .engine file; several are averaged.  [default: nafssr-t]"
+    "-n",
+    "--model",
+    multiple=True,
+    shell_complete=options.complete_model,
+    help="Name, .onnx or .engine file; several are averaged.  [default: nafssr-t]",
 )
 @click.option("-l", "--left", help="Folder or glob of the left views; needs -r and -o.")
 @click.option("-r", "--right", help="Folder or glob of the right views.")

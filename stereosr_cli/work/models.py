@@ -3,7 +3,9 @@
 import hashlib
 import importlib.util
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from stereosr.atomic import check_writable
-from stereosr.errors import install_hint
+from stereosr.atomic import check_writable, write_bytes
+from stereosr.errors import StereosrError, install_hint
 from stereosr.models import library
 from stereosr.models.cache import add_model, remove_models
 from stereosr.models.engine_file import EngineFile
@@ -33,14 +35,14 @@ def print_json() -> None:
         _print_line(facts, path)
     for path, why in library.unreadable_models().items():
         _print_line({"problem": why}, path)
-    for row in _zoo() if _zoo_is_here() else ():
+    for row in _remembered_zoo() if _zoo_is_here() else ():
         click.echo(json.dumps(row))
 
 
 def print_tables() -> None:
     """A table each of the models, the TensorRT engines and the zoo."""
     console = Console()
-    console.width = max(console.width, 100)
+    console.width = max(console.width, 100) if console.is_terminal else 1000
     console.print(_models_table(library.available_models()))
     if engines := library.engines():
         console.print()
@@ -96,7 +98,7 @@ def _models_table(models: dict[Path, ModelSpec]) -> Table:
     for path, spec in models.items():
         scores = ", ".join(f"{name} {value:.2f}" for name, value in spec.scores.items())
         parameters = f"{spec.parameters:,}"
-        row = (spec.name, f"x{spec.scale}", spec.precision, parameters, _size(path), scores, spec.license, path.name)
+        row = (spec.name, f"x{spec.scale}", spec.precision, parameters, _size(path), scores, spec.license, _shown(path))
         table.add_row(*row)
     return table
 
@@ -105,24 +107,50 @@ def _engines_table(engines: dict[Path, EngineFile | str]) -> Table:
     table = Table("TensorRT engine", "precision", "GPUs", "pictures", "built by", "size", "file", box=None)
     for path, engine in engines.items():
         if isinstance(engine, str):
-            table.add_row("damaged: it will be built again", "", "", "", "", _size(path), path.name)
+            table.add_row("damaged: it will be built again", "", "", "", "", _size(path), _shown(path))
             continue
         identity = engine.identity
         gpus, by = identity.gpu or ", ".join(identity.targets), f"{identity.variant} {identity.version}"
-        row = (engine.spec.title, engine.spec.precision, gpus, str(identity.profile), by, _size(path), path.name)
+        row = (engine.spec.title, engine.spec.precision, gpus, str(identity.profile), by, _size(path), _shown(path))
         table.add_row(*row)
     return table
 
 
 def _zoo_table() -> Table:
     table = Table("network", "scale", "parameters", "GMACs", "weights", box=None)
+    for row in _remembered_zoo():
+        table.add_row(row["name"], f"x{row['scale']}", f"{row['parameters']:,}", f"{row['gmacs']:,.1f}", row["weights"])
+    return table
+
+
+def _remembered_zoo() -> list[dict[str, Any]]:
+    """The rows of ``_zoo``, counted once for each state of the networks' sources."""
+    package = importlib.util.find_spec("stereosr_export")
+    digest = hashlib.sha256()
+    for folder in package.submodule_search_locations or () if package else ():
+        for path in sorted(Path(folder).rglob("*")):
+            if path.suffix in (".py", ".toml"):
+                digest.update(path.read_bytes())
+            digest.update(path.name.encode())
+    memory, key = cache_dir() / "zoo.json", digest.hexdigest()
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["key"] == key:
+            return list(known["rows"])
+    rows = []
     with Steps() as steps:
         for row in _zoo():
             steps.step(f"counting · {row['name']} x{row['scale']}")
-            table.add_row(
-                row["name"], f"x{row['scale']}", f"{row['parameters']:,}", f"{row['gmacs']:,.1f}", row["weights"]
-            )
-    return table
+            rows.append(row)
+    with suppress(OSError, StereosrError):  # what is not remembered is counted again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(memory, json.dumps({"key": key, "rows": rows}).encode())
+    return rows
+
+
+def _shown(path: Path) -> str:
+    """Its name on a terminal; a pipe gets what can be used."""
+    return path.name if sys.stdout.isatty() else str(path)
 
 
 def _size(path: Path) -> str:

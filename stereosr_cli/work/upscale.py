@@ -11,7 +11,7 @@ import click
 
 from stereosr.atomic import check_writable
 from stereosr.backends.base import Backend
-from stereosr.batch.inputs import Inputs, Naming, collect, collect_lists
+from stereosr.batch.inputs import Inputs, Naming, collect, collect_lists, is_file_name
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.job import run
 from stereosr.batch.manifest import MANIFEST
@@ -38,7 +38,7 @@ class UpscaleOptions:
 
     paths: tuple[Path, ...]
     scale: int | None
-    out: Path | None
+    out: tuple[Path, ...]
     model: tuple[str, ...]
     left: str | None
     right: str | None
@@ -93,20 +93,24 @@ def upscale(options: UpscaleOptions) -> int:
         if not options.quiet:
             for line in inputs.left_out:
                 click.echo(line, err=True)
+        if not inputs.items:
+            raise UsageError("no stereo pair found: see 'How pairs are found' in docs/folders.md, or use -l and -r")
         if options.dry_run:
             for item in inputs.items:
                 click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
             return 0
         _check_page(options)
-        if not inputs.items:
-            raise UsageError("no stereo pair found: see 'How pairs are found' in docs/folders.md, or use -l and -r")
         _run(inputs, backend, _settings(options, [file for _, file in opened]), options)
     return 0
 
 
 def _collect(options: UpscaleOptions, scale: int) -> Inputs:
+    files = tuple(path for path in options.out if is_file_name(path))
+    if options.out and len(options.out) != (len(files) or 1):
+        raise UsageError("give -o once for a folder, or -o left.png -o right.png for two files")
     naming = Naming(
-        out=options.out,
+        out=None if files or not options.out else options.out[0],
+        files=files,
         suffix=f"_x{scale}" if options.suffix is None else options.suffix,
         format=f".{options.file_format}" if options.file_format else None,
         layout=None if options.out_layout == "same" else options.out_layout,
@@ -198,7 +202,8 @@ def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleO
 def _manifest(options: UpscaleOptions, items: tuple[Item, ...]) -> Path | None:
     """Where a job of folders, or one that is to be resumed, remembers what it did."""
     if options.resume or options.left is not None or any(path.is_dir() for path in options.paths):
-        return (options.out or items[0].targets[0].parent) / MANIFEST
+        out = options.out[0] if options.out and not is_file_name(options.out[0]) else None
+        return (out or items[0].targets[0].parent) / MANIFEST
     return None
 
 

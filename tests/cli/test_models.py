@@ -11,6 +11,7 @@ import pytest
 
 from command import in_process
 from fakes import SPEC
+from stereosr.models.library import BUNDLED
 from stereosr.models.spec import METADATA_KEY
 from tiny_onnx import network
 
@@ -65,3 +66,25 @@ def test_models_are_pulled_added_and_removed(tmp_path: Path) -> None:
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *_: object) -> None:
         pass
+
+
+def test_a_pipe_gets_whole_paths_and_costs_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"name": "net", "scale": 2, "parameters": 7, "gmacs": 1.5, "weights": "this project", "source": "paper"}
+    counted: list[int] = []
+
+    def zoo() -> list[dict[str, object]]:
+        counted.append(1)
+        return [row]
+
+    monkeypatch.setattr("stereosr_cli.work.models._zoo", zoo)
+    monkeypatch.setattr("stereosr_cli.work.models._zoo_is_here", lambda: True)
+    done = in_process("models", STEREOSR_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert str(BUNDLED / "nafssr-t_x4.onnx") in done.stdout
+    assert any(line.split()[:2] == ["net", "x2"] for line in done.stdout.splitlines())
+    again = in_process("models", "--json", STEREOSR_HOME=str(tmp_path))
+    assert json.loads(again.stdout.splitlines()[-1]) == row
+    assert len(counted) == 1
+    (tmp_path / "zoo.json").write_text('{"key": "of other sources", "rows": []}')
+    assert in_process("models", STEREOSR_HOME=str(tmp_path)).stdout == done.stdout
+    assert len(counted) == 2

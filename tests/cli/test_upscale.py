@@ -405,3 +405,57 @@ def test_a_page_shows_the_result_and_is_refused_before_the_work(tmp_path, pair):
         in_process(*options[:-1], tmp_path / "b.html", "--out-layout", "anaglyph"), 2, "red-cyan files no longer hold"
     )
     assert not out.exists()
+
+
+def test_a_dry_run_without_a_pair_ends_as_the_run_would(tmp_path):
+    (tmp_path / "in").mkdir()
+    for extra in ([], ["--dry-run"]):
+        failed(in_process("upscale", tmp_path / "in", "-o", tmp_path / "out", *extra), 2, "no stereo pair found")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_any_name_is_printed_whatever_the_console_can_show(pair, encoding):
+    """Also one that is no text at all."""
+    for side, file in zip("LR", pair, strict=True):
+        file.rename(file.with_name(os.fsdecode(b"\xc3\xa9\xe6\x97\xa5\xa5\xff_") + f"{side}.png"))
+    for extra in (["--dry-run"], ["--dry-run", "--json"]):
+        done = stereosr("upscale", pair[0].parent, "-o", pair[0].parent / "out", *extra, PYTHONIOENCODING=encoding)
+        assert done.returncode == 0, done.stderr
+        assert "_L_x4.png" in done.stdout
+
+
+def test_one_pair_into_files_by_name(pair):
+    done = in_process("upscale", *pair, "-s", 2, "-o", "up.png", "--out-layout", "sbs", cwd=pair[0].parent)
+    assert done.returncode == 0, done.stderr
+    assert size(pair[0].parent / "up.png") == (540, 90)
+    done = in_process("upscale", *pair, "-s", 2, "-o", "l.png", "-o", "r.webp", cwd=pair[0].parent)
+    assert done.returncode == 0, done.stderr
+    assert files(pair[0].parent) == {"left.png", "right.png", "up.png", "l.png", "r.webp"}
+    failed(
+        in_process("upscale", *pair, "-o", pair[0].parent / "new.png"), 2, "two views do not go into", "-o right.png"
+    )
+    failed(in_process("upscale", *pair, "-o", "a", "-o", "b", cwd=pair[0].parent), 2, "give -o once for a folder")
+
+
+def test_an_option_may_come_from_the_environment(pair):
+    done = in_process("upscale", *pair, "--quiet", STEREOSR_UPSCALE_SCALE="2")
+    assert done.returncode == 0, done.stderr
+    assert size(pair[0].parent / "left_x2.png") == (270, 90)
+    failed(in_process("upscale", *pair, STEREOSR_UPSCALE_SCALE="3"), 2, "x3", "-s 2")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("upscale -n ", "nafssr-t"),
+        ("upscale -s ", "4"),
+        ("upscale -b ort-", "ort-cpu"),
+        ("train nafssr-t-p", "nafssr-t-photo-x4"),
+        ("upscale --out-l", "--out-layout"),
+    ],
+)
+def test_a_shell_completes(words, offered):
+    done = stereosr(
+        _STEREOSR_COMPLETE="bash_complete", COMP_WORDS=f"stereosr {words}", COMP_CWORD=str(len(words.split(" ")))
+    )
+    assert f"plain,{offered}" in done.stdout.splitlines()

@@ -9,7 +9,7 @@ from stereosr.atomic import check_writable
 from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect, detect_by_name
-from stereosr.io.images import READABLE
+from stereosr.io.images import READABLE, SUFFIXES
 from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
 from stereosr.io.marks import with_mark
 from stereosr.io.pairs import (
@@ -18,6 +18,7 @@ from stereosr.io.pairs import (
     PairFiles,
     is_pair_of_names,
     pair_lists,
+    pair_name,
     scan_folder,
     visible,
 )
@@ -31,6 +32,7 @@ class Naming:
 
     Attributes:
         out: a folder, None for that of the input.
+        files: the very results of a single item; ``out`` is None then.
         suffix: put behind the stem, e.g. ``_x4``.
         format: suffix of the files written, with its dot; None for the input's own.
         layout: of what is written, None for that of the input.
@@ -42,6 +44,7 @@ class Naming:
 
     out: Path | None
     suffix: str
+    files: tuple[Path, ...] = ()
     format: str | None = None
     layout: Layout | None = None
     codec: str | None = None
@@ -54,6 +57,11 @@ class Naming:
     def ignored(self) -> tuple[str, ...]:
         """How stems end that are taken for results, not for inputs."""
         return (*OUTPUTS, self.suffix) if self.suffix else OUTPUTS
+
+
+def is_file_name(path: Path) -> bool:
+    """Does a path for results mean a file? By its suffix, unless there is a folder of that name."""
+    return path.suffix.lower() in {*SUFFIXES, *STEREO_SUFFIXES, *VIDEO_SUFFIXES} and not path.is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +89,45 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
             raise UsageError(f"{path} does not exist")
     if not paths:
         raise UsageError("nothing to do: give LEFT RIGHT, a stereo file, or a folder with -o OUT")
+    naming = _with_layout_of_file(naming)
     if _is_pair(paths, layout):
-        return _checked([_two_files(paths[0], paths[1], naming)], ())
+        return _checked([_two_files(paths[0], paths[1], naming)], (), naming)
     items: list[Item] = []
     left_out: list[str] = []
     for path in paths:
         if path.is_dir():
             if naming.out is None:
-                raise UsageError(f"{path} is a folder: say with -o OUT where the results go")
+                instead = f", not {naming.files[0]}" if naming.files else ""
+                raise UsageError(f"{path} is a folder: say with -o OUT to which folder the results go{instead}")
             found, rest = _folder_items(path, naming, layout)
             items += found
             left_out += rest
         else:
-            items.append(_file_item(path, PurePath(), naming, layout or _known_layout(path)))
-    return _checked(items, left_out)
+            items.append(_file_item(path, PurePath(), naming, layout or _known_layout(path, paths)))
+    return _checked(items, left_out, naming)
+
+
+def _with_layout_of_file(naming: Naming) -> Naming:
+    """``-o a.mpo`` says what is to be written."""
+    if naming.layout is None and len(naming.files) == 1:
+        by_suffix = STEREO_SUFFIXES.get(naming.files[0].suffix.lower())
+        return replace(naming, layout=by_suffix if by_suffix != "heic" else None)
+    return naming
 
 
 def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs:
     """The pairs of two folders or two globs, one for each view. Raises as ``collect``."""
+    if Path(left).is_file() and Path(right).is_file():
+        return collect([Path(left), Path(right)], naming, "pair")
     if naming.out is None:
-        raise UsageError("-l and -r need -o OUT: say where the results go")
+        raise UsageError("-l and -r need -o OUT: say to which folder the results go")
     scan = pair_lists(left, right, naming.ignored, {*READABLE, *VIDEO_SUFFIXES})
     items: list[Item] = []
     for pair in scan.pairs:
         below = PurePath(pair.name).parent
-        items.append(_pair_item(pair, below, (_SIDES[0] / below, _SIDES[1] / below), naming))
-    return _checked(
-        items, [*_contested(scan), *map(_no_partner, _alone(scan)), *_taken_for_results(scan.ignored, items)]
-    )
+        items.append(_pair_item(pair, (_SIDES[0] / below, _SIDES[1] / below), naming))
+    rest = [*_contested(scan), *map(_no_partner, _alone(scan)), *_taken_for_results(scan.ignored, items)]
+    return _checked(items, rest, naming)
 
 
 _SIDES = PurePath("left"), PurePath("right")
@@ -116,9 +135,17 @@ _SIDES = PurePath("left"), PurePath("right")
 
 
 def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
-    kinds = {detect_by_name(p).kind for p in paths}
-    alone = layout not in (None, "pair") or "stereo" in kinds or ("video" in kinds and not _are_views(paths, layout))
-    return len(paths) == 2 and not alone and not all(p.is_dir() for p in paths)
+    if len(paths) != 2 or layout not in (None, "pair") or all(path.is_dir() for path in paths):
+        return False
+    kinds = {detect_by_name(path).kind for path in paths}
+    if "video" in kinds:
+        return _are_views(paths, layout)
+    return "stereo" not in kinds or (layout == "pair" or all(_shows_one_view(path) for path in paths))
+
+
+def _shows_one_view(path: Path) -> bool:
+    """As most HEIC files do, whose suffix says nothing."""
+    return path.is_file() and detect(path).layout is None
 
 
 def _are_views(paths: Sequence[Path], layout: Layout | None) -> bool:
@@ -135,40 +162,50 @@ def _two_files(left: Path, right: Path, naming: Naming) -> Item:
     if left.samefile(right):
         raise UsageError(f"{left} is given twice: give LEFT and RIGHT")
     folders = _SIDES if left.stem == right.stem else (PurePath(), PurePath())
-    return _pair_item(PairFiles(left.stem, left, right), PurePath(), folders, naming)
+    return _pair_item(PairFiles(pair_name(left, right), left, right), folders, naming)
 
 
 def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[list[Item], list[str]]:
-    """With a layout every picture and video is one item. Without, pairs by name; then the files that hold both views,
-    as suffix or name say and the content confirms."""
-    joined = layout not in (None, "pair")
-    scans = () if joined else (scan_folder(folder, naming.ignored), scan_folder(folder, naming.ignored, VIDEO_SUFFIXES))
+    """Pairs by name; then the files that hold both views, as suffix, name or content say. A layout is that of what is
+    of no other kind."""
     items, left_out, ignored = [], [], []
     paired: set[Path] = set()
-    for scan in scans:
+    for kinds in (READABLE, VIDEO_SUFFIXES):
+        scan = scan_folder(folder, naming.ignored, kinds, naming.out)
         left_out += _contested(scan)
         for pair in scan.pairs:
             left, right = (path.parent.relative_to(folder) for path in (pair.left, pair.right))
-            items.append(_pair_item(pair, left, (left, right), naming))
+            items.append(_pair_item(pair, (left, right), naming))
         paired.update(*((pair.left, pair.right) for pair in scan.pairs), *scan.contested)
-    for path in visible(folder):
+    for path in visible(folder, but=naming.out):
+        kind = detect_by_name(path).kind
+        if path in paired or (kind == "other" and not path.is_dir()):
+            continue
         if path.is_dir():
             if not os.access(path, os.R_OK | os.X_OK):
                 left_out.append(f"cannot look into {path}: permission denied")
-        elif path in paired or detect_by_name(path).kind == "other":
-            continue
         elif path.stem.endswith(naming.ignored):
             ignored.append(path)
+        elif kind == "unread":
+            left_out.append(f"{path} is left out, as {path.suffix} is not read here: convert it to PNG")
         else:
             try:
-                found = _shown_layout(path) if layout is None else layout if joined else None
-                if found is not None:
-                    items.append(_file_item(path, path.parent.relative_to(folder), naming, found))
+                found = detect(path) if layout != "pair" else detect_by_name(path)
+                shown = _of_no_other_kind(found.layout, layout)
+                if shown is not None:
+                    items.append(_file_item(path, path.parent.relative_to(folder), naming, shown))
                 else:
-                    left_out.append(_no_partner(path))
+                    left_out.append(_no_partner(path) + (f": {found.why}" if found.why else ""))
             except StereosrError as error:
                 left_out.append(str(error))
     return items, [*left_out, *_taken_for_results(ignored, items)]
+
+
+def _of_no_other_kind(found: Layout | None, said: Layout | None) -> Layout | None:
+    """What was found; what was said where nothing was, and where they differ in whether views are squeezed."""
+    if said in (None, "pair"):
+        return found
+    return said if found is None or found.split("-")[0] == said.split("-")[0] else found
 
 
 def _taken_for_results(paths: Iterable[Path], items: Iterable[Item]) -> list[str]:
@@ -197,33 +234,34 @@ def _no_partner(path: Path) -> str:
     return f"no partner for {path}" if detect_by_name(path).kind == "picture" else f"{path} does not show two views"
 
 
-def _pair_item(pair: PairFiles, below: PurePath, folders: tuple[PurePath, PurePath], naming: Naming) -> Item:
-    """``below`` the output folder goes what holds both views, each view by itself into its own of ``folders``."""
+def _pair_item(pair: PairFiles, folders: tuple[PurePath, PurePath], naming: Naming) -> Item:
+    """What holds both views is named after the pair; each view by itself goes into its own of ``folders``."""
     sources = (pair.left, pair.right)
     if detect_by_name(pair.left).kind == "video":
         check_layouts(pair.left, "pair", naming.layout or "pair")
         pair = replace(pair, left=_as_video(pair.left, naming), right=_as_video(pair.right, naming))
     named = (pair.left, pair.right)
     if naming.layout in (None, "pair"):
-        targets = [_target(path, at, naming, naming.suffix) for path, at in zip(named, folders, strict=True)]
+        targets = [_target(path, path.stem, at, naming, naming.suffix) for path, at in zip(named, folders, strict=True)]
         return Item(pair.name, sources, tuple(targets))
-    ending = f"_{naming.layout}{naming.suffix}"
-    return Item(pair.name, sources, (_target(pair.left, below, naming, ending, naming.layout),), "pair", naming.layout)
+    name = PurePath(pair.name)
+    target = _target(pair.left, with_mark(name.name, naming.layout), name.parent, naming, naming.suffix, naming.layout)
+    return Item(pair.name, sources, (target,), "pair", naming.layout)
 
 
 def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> Item:
-    source, name, out_layout = path, str(below / path.stem), naming.layout or ("pair" if layout == "heic" else layout)
+    source, name = path, str(below / path.stem)
+    out_layout = naming.layout or ("pair" if layout in ("heic", "vr180") else layout)
     if detect_by_name(path).kind == "video":
         check_layouts(path, layout, out_layout)
         if out_layout == "pair" and naming.layout is None:
             out_layout = "sbs"  # two streams of one file
         path = _as_video(path, naming)
-        if layout != out_layout:
-            path = path.with_stem(with_mark(path.stem, out_layout))
-    if out_layout == "pair":
-        targets = tuple(_target(path, below, naming, f"_{side}{naming.suffix}", out_layout) for side in "LR")
+        stem = path.stem if layout == out_layout else with_mark(path.stem, out_layout)
     else:
-        targets = (_target(path, below, naming, naming.suffix, out_layout),)
+        stem = with_mark(path.stem, out_layout)
+    endings = [f"_{side}{naming.suffix}" for side in "LR"] if out_layout == "pair" else [naming.suffix]
+    targets = tuple(_target(path, stem, below, naming, ending, out_layout) for ending in endings)
     return Item(name, (source,), targets, layout, out_layout)
 
 
@@ -234,38 +272,42 @@ def _as_video(path: Path, naming: Naming) -> Path:
     return path.with_suffix(output_suffix(path, naming.codec))
 
 
-def _target(source: Path, below: PurePath, naming: Naming, ending: str, layout: Layout = "pair") -> Path:
+def _target(source: Path, stem: str, below: PurePath, naming: Naming, ending: str, layout: Layout = "pair") -> Path:
     """Where a source goes; the suffix is what was asked for, what the layout needs, or the source's own."""
     suffix = naming.format or source.suffix
     if layout in JPEG_LAYOUTS:
         if naming.format not in (None, ".jpg"):
             raise UsageError(f"{source}: {layout} is JPEG inside; leave out -f {suffix[1:]}, or pass --out-layout pair")
         suffix = naming.format or f".{layout}"
-    elif suffix.lower() in STEREO_SUFFIXES:
+    elif suffix.lower() == ".pns" and layout not in ("sbs", "sbs-half"):
+        suffix = ".png"
+    elif suffix.lower() in STEREO_SUFFIXES and suffix.lower() not in SUFFIXES:
         suffix = ".jpg"
-    return (source.parent if naming.out is None else naming.out / below) / f"{source.stem}{ending}{suffix}"
+    return (source.parent if naming.out is None else naming.out / below) / f"{stem}{ending}{suffix}"
 
 
-def _shown_layout(path: Path) -> Layout | None:
-    """How a file holds both views; None where its content does not show it, or neither suffix nor name says it."""
-    return detect(path).layout if detect_by_name(path).claims_both else None
+def _known_layout(path: Path, paths: Sequence[Path]) -> Layout:
+    found = detect(path)
+    if found.layout is None:
+        why = f": {found.why}" if found.why else ""
+        fix = "a folder of pairs with -o OUT, or say --layout sbs"
+        if len(paths) == 2 and all(detect_by_name(each).kind == "video" for each in paths):
+            fix = "say --layout pair if the two are the views of one video, or --layout sbs"
+        elif len(paths) != 2:
+            fix = f"give LEFT RIGHT alone, {fix}"
+        raise UsageError(f"{path} does not show two views{why}; {fix}")
+    return found.layout
 
 
-def _known_layout(path: Path) -> Layout:
-    layout = detect(path).layout
-    if layout is None:
-        raise UsageError(
-            f"{path} does not show two views: give LEFT RIGHT alone, a folder of pairs with -o OUT, or say --layout sbs"
-        )
-    return layout
-
-
-def _checked(items: Sequence[Item], left_out: Iterable[str]) -> Inputs:
+def _checked(items: Sequence[Item], left_out: Iterable[str], naming: Naming) -> Inputs:
     """Before hours of work, not after them: no two results have one name, none that of an input; all can be written."""
+    if naming.files:
+        items = [_into_files(item, naming.files, len(items)) for item in items]
     seen: dict[Path, str] = {}
     sources = {source.resolve() for item in items for source in item.sources}
     for item in items:
         for target in item.targets:
+            _check_suffix(target, item)
             place = target.resolve()
             if place in seen:
                 raise UsageError(
@@ -277,3 +319,30 @@ def _checked(items: Sequence[Item], left_out: Iterable[str]) -> Inputs:
     for folder in {target.parent for item in items for target in item.targets}:
         check_writable(folder)
     return Inputs(tuple(items), tuple(left_out))
+
+
+def _into_files(item: Item, files: tuple[Path, ...], items: int) -> Item:
+    """The same item with these results."""
+    if items > 1:
+        raise UsageError(f"there are {items} pairs, and -o {files[0]} is one file: give a folder")
+    if len(files) != len(item.targets):
+        if len(item.targets) == 2:
+            raise UsageError(
+                f"two views do not go into {files[0]}: give -o left.png -o right.png, a folder, or --out-layout sbs"
+            )
+        raise UsageError(f"both views go into one file as {item.out_layout}: give one -o, or --out-layout pair")
+    return replace(item, targets=files)
+
+
+def _check_suffix(target: Path, item: Item) -> None:
+    suffix = target.suffix.lower()
+    if item.out_layout in JPEG_LAYOUTS:
+        known: set[str] = {f".{item.out_layout}", ".jpg", ".jpeg"}
+    elif detect_by_name(item.sources[0]).kind == "video":
+        known = VIDEO_SUFFIXES
+    else:
+        known = set(SUFFIXES)
+    if suffix not in known:
+        raise UsageError(
+            f"cannot write {target}: {suffix or 'no suffix'} is none of {', '.join(sorted(known))}; pass -f png, say"
+        )

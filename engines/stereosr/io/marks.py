@@ -26,8 +26,18 @@ class Mark:
     ours: bool = False
 
 
-_WORDS: dict[Layout, str] = {"sbs": "SBS", "sbs-half": "HSBS", "ou": "TB", "ou-half": "HTB", "anaglyph": "redcyan"}
-"""What this program writes."""
+_WORDS: dict[tuple[Layout, bool], str] = {
+    ("sbs", False): "SBS",
+    ("sbs", True): "RL",
+    ("sbs-half", False): "HSBS",
+    ("sbs-half", True): "HRL",
+    ("ou", False): "TB",
+    ("ou", True): "BT",
+    ("ou-half", False): "HTB",
+    ("ou-half", True): "HBT",
+    ("anaglyph", False): "redcyan",
+}
+"""What this program writes, for a layout and for whether the right view comes first."""
 
 _SIDE, _OVER = r"sbs|side[-_. ]?by[-_. ]?side", r"over[-_. ]?under|top[-_. ]?(?:and[-_. ]?)?bottom"
 _CROSSED = r"cross[-_. ]?eyed?|x[-_. ]?eyed?|cross[-_. ]?view"
@@ -49,36 +59,37 @@ _MARKS: tuple[tuple[str, Mark], ...] = (
     (r"bt|bottom[-_. ]top", Mark("ou", right_first=True, sure=False)),
     (r"ou|tab|tb", Mark("ou", sure=False)),
 )
-_OURS = re.compile(r".*_(SBS|HSBS|TB|HTB|redcyan)_x\d+(?:\.\d+)?")
+_OURS = re.compile(rf".*_({'|'.join(_WORDS.values())})(?:_x\d+(?:\.\d+)?)+")
 _FOUND = [(re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])", re.IGNORECASE), mark) for words, mark in _MARKS]
 
 
 def read_mark(stem: str) -> Mark | None:
     """What the stem of a file says of the views in it; None if nothing."""
     if match := _OURS.fullmatch(stem):
-        layout = next(layout for layout, word in _WORDS.items() if word == match[1])
-        return Mark(layout, exact=True, ours=True)
+        layout, right_first = next(meaning for meaning, word in _WORDS.items() if word == match[1])
+        return Mark(layout, right_first, exact=True, ours=True)
     return next((mark for pattern, mark in _FOUND if pattern.search(stem)), None)
 
 
 def with_mark(stem: str, layout: Layout) -> str:
-    """A stem that says how the file holds its views, and nothing else of it.
+    """A stem that says how the file holds its views, in this program's words, and nothing else of it.
+
+    Which view comes first stays as it is where the layout does.
 
     >>> with_mark("film_HSBS", "ou"), with_mark("film_RL", "sbs"), with_mark("film-OU", "pair"), with_mark("a", "mpo")
     ('film_TB', 'film_RL', 'film', 'a')
     """
-    mark = read_mark(stem)
-    if mark is not None and mark.layout == layout:
-        return stem
-    kept = _without_mark(stem)
-    return f"{kept}_{_WORDS[layout]}" if layout in _WORDS else kept
+    mark, kept = read_mark(stem), _without_mark(stem)
+    right_first = mark is not None and mark.right_first and mark.layout == layout
+    word = _WORDS.get((layout, right_first))
+    return f"{kept}_{word}" if word else kept
 
 
 def _without_mark(stem: str) -> str:
     """Without the marks that are sure, and one at the end that may be; never without anything."""
     stem = re.sub(r"\.vr$", "", stem, flags=re.IGNORECASE)
     for pattern, mark in _FOUND:
-        ending = "" if mark.sure else "$"
+        ending = "" if mark.sure else r"(?=(?:_x\d+)*$)"
         shorter = re.sub(rf"[-_. ]*{pattern.pattern}{ending}", "", stem, flags=re.IGNORECASE).strip("-_. ")
         stem = shorter or stem
     return stem

@@ -102,19 +102,22 @@ class _Reading(NamedTuple):
 
 
 def scan_folder(
-    root: Path, ignore_suffixes: tuple[str, ...] = OUTPUTS, kinds: Collection[str] = READABLE
+    root: Path,
+    ignore_suffixes: tuple[str, ...] = OUTPUTS,
+    kinds: Collection[str] = READABLE,
+    but: Path | None = None,
 ) -> FolderScan:
     """Find the pairs under a folder, subfolders included.
 
-    Hidden files, and pictures whose stem ends in an ignored suffix, are passed over; ``kinds`` are the suffixes of
-    what is taken for a picture.
+    Hidden files, those in the folder ``but``, and pictures whose stem ends in an ignored suffix, are passed over;
+    ``kinds`` are the suffixes of what is taken for a picture.
 
     Raises:
         UsageError: if there is no such folder.
     """
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder")
-    found, ignored = _pictures(root, "**/*", ignore_suffixes, kinds)
+    found, ignored = _pictures(visible(root, but=but), ignore_suffixes, kinds)
     return _match({path: _readings(path.relative_to(root)) for path in found}, root, ignored)
 
 
@@ -137,7 +140,7 @@ def pair_lists(
     passed_over: list[Path] = []
     for side, where in enumerate((left, right)):
         root, pattern = _root_and_pattern(where)
-        found, ignored = _pictures(root, pattern, ignore_suffixes, kinds)
+        found, ignored = _pictures(visible(root, pattern), ignore_suffixes, kinds)
         passed_over += ignored
         if not found:
             but = f" but what is taken for results, such as {ignored[0]}" if ignored else ""
@@ -178,18 +181,22 @@ def _root_and_pattern(where: Path | str) -> tuple[Path, str]:
     return Path(*path.parts[:wild]), str(PurePath(*pattern))
 
 
-def visible(root: Path, pattern: str = "**/*") -> list[Path]:
-    """Files and folders of this pattern, in order, without the hidden ones."""
-    found = root.glob(pattern)
-    return sorted(path for path in found if not any(p.startswith(".") for p in path.relative_to(root).parts))
+def visible(root: Path, pattern: str = "**/*", but: Path | None = None) -> list[Path]:
+    """Files and folders of this pattern, in order, without hidden ones and those in the folder ``but`` below root."""
+    found = (path for path in root.glob(pattern) if not any(p.startswith(".") for p in path.relative_to(root).parts))
+    apart = but.resolve() if but is not None else None
+    if apart is None or not apart.is_relative_to(root.resolve()) or apart == root.resolve():
+        return sorted(found)
+    within = root / apart.relative_to(root.resolve())
+    return sorted(path for path in found if not path.is_relative_to(within))
 
 
 def _pictures(
-    root: Path, pattern: str, ignore_suffixes: tuple[str, ...], kinds: Collection[str] = READABLE
+    paths: Iterable[Path], ignore_suffixes: tuple[str, ...], kinds: Collection[str] = READABLE
 ) -> tuple[list[Path], list[Path]]:
-    """The pictures of this pattern, and those whose stems end in an ignored suffix."""
+    """The pictures among these paths, and those whose stems end in an ignored suffix."""
     found: tuple[list[Path], list[Path]] = [], []
-    for path in visible(root, pattern):
+    for path in paths:
         if path.suffix.lower() in kinds and path.is_file():
             found[path.stem.endswith(ignore_suffixes)].append(path)
     return found
