@@ -1,5 +1,6 @@
 """The public Python API; ``stereosr`` exports what is in its ``__all__``, everything else is private."""
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -14,17 +15,19 @@ from stereosr.backends.base import Backend
 from stereosr.batch.pictures import held_memory, plan_tiles
 from stereosr.errors import BackendUnavailable, OutOfMemory, StereosrError, UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
+from stereosr.geometry.rectify import Alignment
+from stereosr.geometry.treatment import Rectify, Treatment, choose_treatment
 from stereosr.inference.ensemble import SelfEnsemble
 from stereosr.inference.load import load
 from stereosr.inference.settings import TileSettings
-from stereosr.inference.upscale import upscale_pixels
+from stereosr.inference.treated import upscale_treated
 from stereosr.io import layouts
 from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
 from stereosr.io.layouts import STEREO_SUFFIXES, Layout, write_stereo
 from stereosr.models.library import DEFAULT_MODEL, available_models
 from stereosr.models.spec import ModelSpec
-from stereosr.types import Pixels, StereoPair, quantise, to_float
+from stereosr.types import Pixels, StereoPair, as_float, quantise
 
 __all__ = [
     "BackendUnavailable",
@@ -43,6 +46,8 @@ __all__ = [
 
 Array = NDArray[Any]
 """H x W x 3 in RGB, or grey H x W; uint8, uint16, or float32 in [0, 1]."""
+
+_log = logging.getLogger("stereosr")
 
 PathLike = str | os.PathLike[str]
 
@@ -77,23 +82,31 @@ class Model:
         left: Array,
         right: Array,
         *,
+        rectify: Rectify | Alignment = "auto",
+        keep_geometry: bool = False,
         tile: tuple[int, int] | None = None,
         overlap: int | None = None,
         max_disparity: int | None = None,
         max_memory: int | None = None,
     ) -> tuple[Array, Array]:
-        """Super-resolve a rectified stereo pair.
+        """Super-resolve a stereo pair.
 
         The same files and settings give the same pixels as ``stereosr upscale``.
 
         Args:
             left: H x W x 3 in RGB, or grey H x W; uint8, uint16, or float32 in [0, 1]. BGR, as OpenCV reads it, cannot
                 be told from RGB and gives worse results: pass ``image[..., ::-1]``. Any strides will do.
-            right: of the same shape and type. A point lies on the same row as in ``left``, and not further right.
+            right: of the same shape and type. A point lies about on the same row as in ``left``, and not further right.
+            rectify: whether the right view is brought onto the rows of the left one: ``auto`` where that wins a quarter
+                of a row, ``on`` wherever it can be measured, ``off`` never. Views that cannot be aligned are upscaled
+                each by itself, unless ``off``; what is done is logged. For the frames of one camera give what
+                ``check_pair`` once measured, ``report.measured.alignment``: it then is the same for all of them.
+            keep_geometry: align for the model only; the right result stays as it came.
             tile: rows and columns of a tile in input pixels, 0 for all; None for tiles that fit the memory.
             overlap: rows that tiles share, in input pixels; None for the model's own.
             max_disparity: the largest one, in input pixels, for the overlap where the width is split. None to estimate
-                it from the pair, which takes about a tenth of a second; give it for the frames of one camera.
+                it from the pair. Where it is given, and ``rectify`` is ``off`` or an alignment, the pair is not looked
+                at, which saves about a tenth of a second: for the frames of one camera.
             max_memory: bytes for all that is held at once, including the views and the results; None for what is free.
 
         Returns:
@@ -119,17 +132,28 @@ class Model:
             max_memory=_checked_count("max_memory", max_memory, 1),
             max_disparity=_checked_count("max_disparity", max_disparity, 0),
         )
+        if not isinstance(rectify, Alignment) and rectify not in get_args(Rectify):
+            raise UsageError(
+                f"rectify is {rectify!r}: pass 'auto', 'on', 'off', or an alignment that check_pair measured"
+            )
         _check_view("left", left)
         _check_view("right", right)
         _check_alike(left, right)
         try:
             pictures = _picture(left), _picture(right)
-            report = PairReport() if max_disparity is not None else check_pair_or_unknown(*pictures)
+            looked = max_disparity is None or rectify in ("auto", "on")
+            report = check_pair_or_unknown(*pictures) if looked else PairReport()
+            if isinstance(rectify, Alignment):
+                treatment = Treatment(alignment=rectify, keep_geometry=keep_geometry)
+            else:
+                treatment = choose_treatment(report, rectify, keep_geometry=keep_geometry)
+            for note in treatment.notes:
+                _log.info("%s", note)
             with self._lock:
                 held = held_memory(pictures[0], self.spec.scale, left.dtype)
                 plan = plan_tiles((left.shape[0], left.shape[1]), report, self.spec, settings, held)
-                pair = StereoPair(_in_colour(_as_float(left)), _in_colour(_as_float(right)))
-                results = upscale_pixels(pair, self._backend, plan, left.dtype)
+                pair = StereoPair(_in_colour(as_float(left)), _in_colour(as_float(right)))
+                results = upscale_treated(pair, self._backend, plan, left.dtype, treatment)
         except OutOfMemory:
             raise
         except MemoryError as error:
@@ -418,10 +442,6 @@ def _picture(view: Array) -> Picture:
     """As it would lie in a file; float32 with 8 bits."""
     pixels = quantise(view, np.uint8) if view.dtype == np.float32 else view
     return Picture(_in_colour(pixels), grey=view.ndim == 2)
-
-
-def _as_float(view: Array) -> NDArray[np.float32]:
-    return view if view.dtype == np.float32 else to_float(view)
 
 
 def _in_colour(view: Array) -> Array:

@@ -1,6 +1,7 @@
 """The types everything speaks: views as float arrays, windows into them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -72,6 +73,11 @@ Pixels = NDArray[np.uint8 | np.uint16]
 def to_float(pixels: Pixels) -> Image:
     """uint8 or uint16 of any shape to float32 in [0, 1]."""
     return np.divide(pixels, np.iinfo(pixels.dtype).max, dtype=np.float32)
+
+
+def as_float(samples: NDArray[Any]) -> Image:
+    """uint8 or uint16 as ``to_float`` gives it; float32 as it is."""
+    return samples if samples.dtype == np.float32 else to_float(samples)
 
 
 def quantise(image: Image, dtype: DTypeLike) -> Pixels:

@@ -40,7 +40,16 @@ from stereosr_cli import options
     is_flag=True,
     help="Swap left and right before processing. With two files, outputs keep their input's name.",
 )
-@click.option("--rectify", is_flag=True, help="Undo a small vertical offset or turn of the right view first.")
+@click.option(
+    "--rectify",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    show_default=True,
+    help="Bring the right view onto the rows of the left one: where that wins a quarter of a row, wherever it can be "
+    "measured, or never. A pair that is moved by parts of a pixel takes three times as long; views that cannot be "
+    "aligned are upscaled each by itself.",
+)
+@click.option("--keep-geometry", is_flag=True, help="Align for the model only; the right result stays as it came.")
 @click.option(
     "-t",
     "--tile",

@@ -16,6 +16,7 @@ from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.job import run
 from stereosr.batch.manifest import MANIFEST
 from stereosr.errors import SomeItemsFailed, UsageError
+from stereosr.geometry.treatment import Rectify
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
 from stereosr.inference.load import load
 from stereosr.inference.settings import TileSettings
@@ -45,7 +46,8 @@ class UpscaleOptions:
     layout: Layout | Literal["auto"]
     out_layout: Layout | Literal["same"]
     swap: bool
-    rectify: bool
+    rectify: Rectify
+    keep_geometry: bool
     tile: tuple[int, int] | None
     overlap: int | None
     max_memory: int | None
@@ -131,6 +133,7 @@ def _settings(options: UpscaleOptions, files: list[Path]) -> Settings:
         ensemble=options.ensemble,
         swap=options.swap,
         rectify=options.rectify,
+        keep_geometry=options.keep_geometry,
         overwrite=options.overwrite,
         depth=options.depth,
         quality=options.quality,
@@ -239,5 +242,7 @@ def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
         "missing_frames": result.missing,
         "seconds": round(result.seconds, 3),
         "peak_memory": result.peak_memory,
+        "alignment": result.alignment,
+        "apart": result.apart,
         "warnings": result.warnings,
     }

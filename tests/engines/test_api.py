@@ -283,7 +283,7 @@ def test_memory_that_runs_out_beside_the_model_is_told(monkeypatch):
     def exhausted(_view):
         raise MemoryError
 
-    monkeypatch.setattr(api, "to_float", exhausted)
+    monkeypatch.setattr(api, "as_float", exhausted)
     with stereosr.Model(FakeBackend()) as model, pytest.raises(stereosr.OutOfMemory, match="cut them into parts"):
         model.upscale(*views())
 

@@ -11,10 +11,11 @@ import numpy as np
 
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
-from stereosr.batch.pictures import held_memory, infer, plan_tiles, sample_type
+from stereosr.batch.pictures import described, held_memory, infer, plan_tiles, sample_type
 from stereosr.errors import UsageError
+from stereosr.geometry.matching import match
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
-from stereosr.geometry.rectify import Alignment, apply, correction, match
+from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.inference.tiling import TilePlan
 from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
@@ -82,7 +83,9 @@ def upscale_clip(
         missing=done.missing,
         seconds=time.perf_counter() - started,
         peak_memory=peak_memory(),
-        warnings=clip.notes + done.notes + clip.report.problems,
+        alignment=described(clip.treatment.alignment, clip.size),
+        apart=clip.treatment.apart,
+        warnings=clip.notes + done.notes,
     )
 
 
@@ -93,14 +96,16 @@ class _Clip:
     Attributes:
         name: what people know it by.
         view: the left one of that frame.
-        alignment: what the right view needs, the same in all frames.
+        report: what that frame shows of the pair.
+        treatment: what is done with every frame.
+        notes: what people should know, a line each.
         wraps: whether the left edge of a view goes on at its right edge.
     """
 
     name: str
     view: Picture
-    alignment: Alignment | None
     report: PairReport
+    treatment: Treatment
     notes: list[str]
     wraps: bool
 
@@ -113,12 +118,12 @@ class _Clip:
 def _look(video: Conversion, item: Item, settings: Settings) -> _Clip:
     views = [_in_order(*pair, settings) for pair in video.source.samples()]
     left, right = max(views, key=lambda pair: len(match(pair[0].pixels, pair[1].pixels)))
-    alignment, notes = correction(left, right) if settings.rectify else (None, [])
-    report = check_pair_or_unknown(left, right if alignment is None else apply(alignment, right))
+    report = check_pair_or_unknown(left, right)
+    treatment = choose_treatment(report, settings.rectify, keep_geometry=settings.keep_geometry)
     spherical = video.source.infos[0].tags.spherical
     named = re.search(r"(?<![^\W_])360(?![^\W_])", item.sources[0].stem) is not None
     wraps = named if spherical is None else spherical.is_full_circle
-    return _Clip(item.name, left, alignment, report, notes, wraps)
+    return _Clip(item.name, left, report, treatment, list(treatment.notes), wraps)
 
 
 class _Frames:
@@ -160,11 +165,9 @@ class _Frames:
         return self._last[1]
 
     def _upscaled(self, left: Picture, right: Picture) -> tuple[Picture, Picture]:
-        if self._clip.alignment is not None:
-            right = apply(self._clip.alignment, right)
         dtype = sample_type(left, self._settings)
         views = self._widened(left), self._widened(right)
-        results = infer(views, self._backend, self.plan, dtype, self._keep, lambda: None)
+        results = infer(views, self._backend, self.plan, dtype, self._clip.treatment, self._keep, lambda: None)
         cut = self._wrap * self._backend.spec.scale
         first, second = (Picture(result[:, cut : result.shape[1] - cut]) for result in results)
         return first, second
@@ -214,7 +217,7 @@ def _preview(
         written.append(picture)
     # the first one may have been slow, as engines and memory are made ready
     estimate = _duration(video.count, min(spent)) if spent and video.count else "the file does not say how long it is"
-    notes = [f"preview of {len(written)} frames; {estimate}", *clip.notes, *clip.report.problems]
+    notes = [f"preview of {len(written)} frames; {estimate}", *clip.notes]
     return Result(
         replace(item, targets=tuple(written)),
         "done",

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stereosr.errors import StereosrError
+from stereosr.geometry.treatment import Rectify
 from stereosr.inference.settings import TileSettings
 from stereosr.io.layouts import Layout
 
@@ -34,7 +35,8 @@ class Settings:
         model: sha256 of the model file or files, which tells a resumed job whether its results are of this model.
         ensemble: the backend is a self-ensemble; for the same purpose.
         swap: exchange the views before anything else.
-        rectify: move the right view onto the rows of the left one.
+        rectify: whether the right view is brought onto the rows of the left one; see ``choose_treatment``.
+        keep_geometry: the right result is as the right view was, even where that was aligned for the model.
         overwrite: do again what was done, and replace whatever lies where results go.
         depth: 8 or 16 bits a sample, None as in the file.
         quality: of lossy formats, 1 to 100; None for the format's own default.
@@ -47,7 +49,8 @@ class Settings:
     model: str
     ensemble: bool = False
     swap: bool = False
-    rectify: bool = False
+    rectify: Rectify = "auto"
+    keep_geometry: bool = False
     overwrite: bool = False
     depth: int | None = None
     quality: int | None = None
@@ -73,6 +76,8 @@ class Result:
         peak_memory: bytes, of the process so far.
         device: what ran, as the backend reports it; empty if nothing did.
         precision: what ran, e.g. ``fp16``; says so if some tiles were done in another one.
+        alignment: of the right view, as ``described`` tells it; None where there was none.
+        apart: each view was upscaled without the other, as they cannot be aligned.
         warnings: what people should know about this item, a line each.
     """
 
@@ -87,4 +92,6 @@ class Result:
     peak_memory: int = 0
     device: str = ""
     precision: str = ""
+    alignment: dict[str, Any] | None = None
+    apart: bool = False
     warnings: list[str] = field(default_factory=list)

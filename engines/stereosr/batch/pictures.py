@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.errors import OutOfMemory, UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
-from stereosr.geometry.rectify import rectify
+from stereosr.geometry.rectify import Alignment, move
+from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.tiling import TilePlan
-from stereosr.inference.upscale import make_plan, upscale_pixels
+from stereosr.inference.treated import upscale_treated
+from stereosr.inference.upscale import make_plan
 from stereosr.io.encode import encode_picture
 from stereosr.io.images import SUFFIXES, Picture
 from stereosr.io.layouts import check_fits_format, encode_stereo, read_pair
@@ -28,12 +30,12 @@ from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Both views, ready for the model; what was seen of the pair; and in words what was done to it."""
+    """Both views, in order; what was seen of the pair; and what is done about it."""
 
     left: Picture
     right: Picture
     report: PairReport
-    notes: list[str]
+    treatment: Treatment
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,7 +45,7 @@ class Views:
 
 
 def read_views(item: Item, settings: Settings) -> Views:
-    """Read, exchange and rectify the views of an item, and look at the pair.
+    """Read and exchange the views of an item, look at the pair, and decide how it is treated.
 
     Raises:
         UnreadableImage: if a file cannot be read.
@@ -58,9 +60,10 @@ def read_views(item: Item, settings: Settings) -> Views:
     if settings.swap:
         left, right = right, left
     left, right = _filled(left), _filled(right)
-    right, notes = rectify(left, right) if settings.rectify else (right, [])
-    notes = [*dict.fromkeys(left.notes + right.notes), *notes]
-    return Views(left, right, check_pair_or_unknown(left, right), notes)
+    report = check_pair_or_unknown(left, right)
+    treatment = choose_treatment(report, settings.rectify, keep_geometry=settings.keep_geometry)
+    notes = (*dict.fromkeys(left.notes + right.notes), *treatment.notes)
+    return Views(left, right, report, replace(treatment, notes=notes))
 
 
 def upscale_views(
@@ -94,8 +97,10 @@ def upscale_views(
         own = dtype, dtype
     held = held_memory(views.left, backend.spec.scale, dtype)
     plan = plan_tiles(views.size, views.report, backend.spec, settings.tiles, held)
-    left, right = infer((views.left, views.right), backend, plan, dtype, lambda fitting: on_plan(fitting.count), count)
-    pictures = _like(views.left, in_depth(left, own[0])), _like(views.right, in_depth(right, own[1]))
+    both, treatment = (views.left, views.right), views.treatment
+    left, right = infer(both, backend, plan, dtype, treatment, lambda fitting: on_plan(fitting.count), count)
+    moved = None if treatment.keep_geometry else treatment.alignment
+    pictures = _like(views.left, in_depth(left, own[0])), _like(views.right, in_depth(right, own[1]), moved)
     if settings.swap and len(item.sources) == len(item.targets) == 2:
         pictures = pictures[::-1]  # each output is named after its own input file
     return pictures, Result(
@@ -105,7 +110,9 @@ def upscale_views(
         tiles=tiles,
         seconds=time.perf_counter() - started,
         peak_memory=peak_memory(),
-        warnings=views.notes + views.report.problems,
+        alignment=described(treatment.alignment, views.size),
+        apart=treatment.apart,
+        warnings=list(treatment.notes),
     )
 
 
@@ -130,6 +137,7 @@ def infer(
     backend: Backend,
     plan: TilePlan,
     dtype: "np.dtype[Any]",
+    treatment: Treatment,
     on_plan: Callable[[TilePlan], None],
     on_tile: Callable[[], None],
 ) -> tuple[Pixels, Pixels]:
@@ -141,7 +149,7 @@ def infer(
     """
     try:
         pair = StereoPair(*(to_float(view.pixels) for view in views))
-        return upscale_pixels(pair, backend, plan, dtype, on_plan, on_tile)
+        return upscale_treated(pair, backend, plan, dtype, treatment, on_plan, on_tile)
     except OutOfMemory:
         raise
     except MemoryError as error:
@@ -149,6 +157,11 @@ def infer(
         raise OutOfMemory(
             f"both views and their results need {_gib(need)} beside the model: cut them into parts"
         ) from error
+
+
+def described(alignment: Alignment | None, size: tuple[int, int]) -> dict[str, Any] | None:
+    """An alignment of a view of this size, rows and columns, for JSON: its parameters, and its matrix."""
+    return None if alignment is None else asdict(alignment) | {"matrix": alignment.matrix(*size).tolist()}
 
 
 def sample_type(picture: Picture, settings: Settings) -> "np.dtype[Any]":
@@ -199,13 +212,15 @@ def _gib(count: int) -> str:
     return f"{count / 2**30:.1f} GiB"
 
 
-def _like(source: Picture, pixels: Pixels) -> Picture:
-    """A picture of these pixels with everything else of ``source``; alpha is enlarged by bicubic."""
+def _like(source: Picture, pixels: Pixels, moved: Alignment | None = None) -> Picture:
+    """A picture of these pixels with everything else of ``source``; alpha is enlarged by bicubic, and moved along."""
     alpha = None
     if source.alpha is not None:
         size = (pixels.shape[1], pixels.shape[0])
         wide = cv2.resize(to_float(source.alpha), size, interpolation=cv2.INTER_CUBIC)
         alpha = quantise(np.asarray(wide, dtype=np.float32), pixels.dtype)
+        if moved is not None:
+            alpha = move(alpha, moved.scaled(pixels.shape[1] / source.pixels.shape[1]))
     metadata = source.metadata.scaled(pixels.shape[0] / source.pixels.shape[0])
     return replace(source, pixels=pixels, alpha=alpha, metadata=metadata)
 

@@ -2,18 +2,22 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stereosr.geometry.rectify import FEW, Alignment, Matches, align, as_bright_as, match, move, shrink
+from stereosr.geometry.light import Light, measure_light
+from stereosr.geometry.matching import MIN_MATCHES, match, match_brightness, shrink
+from stereosr.geometry.rectify import MAX_UNCERTAINTY, Alignment, RowFit, fit_rows, move
 from stereosr.io.images import Picture
 from stereosr.types import Image, Pixels
 
 Kind = Literal["size", "identical", "unrelated", "rows", "swapped", "exposure", "colour"]
+Rows = Literal["aligned", "alignable", "unalignable", "unknown"]
+"""What is to be done about the rows of a pair: nothing, a small move of the right view, no such move, no telling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +35,27 @@ class PairMeasurements:
     Attributes:
         vertical_offset: how much lower the right view lies, in pixels: the median over the points.
         row_error: by how many rows a point misses its own: the median.
-        alignment: what ``--rectify`` would do; ``alignable`` says whether that would help.
+        row_error_aligned: the same behind ``alignment``.
+        alignment: what brings the right view onto the rows of the left one, as far as a small move can.
+        uncertainty: of the rows to which the alignment moves points: a standard deviation.
         disparity: the smallest, the median and the largest, in pixels: positive where a point lies further left in
             the right view.
         order: evidence that left is left, in standard deviations; negative for swapped views.
         exposure: how much brighter the right view is, as a factor less 1; None in the dark.
         colour: the same of red, green and blue beside the mean of the three.
+        light: what makes the right view as bright as the left one; None in the dark.
     """
 
     vertical_offset: float
     row_error: float
+    row_error_aligned: float
     alignment: Alignment
-    alignable: bool
+    uncertainty: float
     disparity: tuple[float, float, float]
     order: float
     exposure: float | None
     colour: tuple[float, float, float] | None
+    light: Light | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +64,14 @@ class PairReport:
 
     Attributes:
         matches: points that are seen in both views.
+        rows: whether they lie on common rows, or can be brought there.
         measured: what they say of the pair; None where they are too few.
         unknown: why nothing could be measured, else None.
         findings: what is wrong with the pair, each with its kind.
     """
 
     matches: int = 0
+    rows: Rows = "unknown"
     measured: PairMeasurements | None = None
     unknown: str | None = None
     findings: tuple[Finding, ...] = ()
@@ -86,7 +97,18 @@ class PairReport:
 
 
 def examine(left: Picture, right: Picture) -> PairReport:
-    """Look at a pair, on pictures scaled down: a tenth of a second, whatever its size."""
+    """Look at a pair, on pictures scaled down: a tenth of a second, whatever its size.
+
+    Args:
+        left: of any size.
+        right: of another size, which is a finding, or of the same.
+
+    Returns:
+        What was seen.
+
+    Raises:
+        cv2.error: for pictures that OpenCV does not take.
+    """
     if left.pixels.shape != right.pixels.shape:
         sizes = [f"{v.pixels.shape[1]}x{v.pixels.shape[0]}" for v in (left, right)]
         finding = Finding("size", f"left is {sizes[0]}, right is {sizes[1]}: crop or resize one")
@@ -94,34 +116,43 @@ def examine(left: Picture, right: Picture) -> PairReport:
     if np.array_equal(left.pixels, right.pixels):
         return PairReport(unknown="the views are the same", findings=(_IDENTICAL,))
     matches = match(left.pixels, right.pixels)
-    if len(matches) < FEW:
+    if len(matches) < MIN_MATCHES:
         if matches.features < _PLENTY:
             return PairReport(
                 matches=len(matches), unknown="they are too small, or have too little texture, to be compared"
             )
-        return PairReport(matches=len(matches), unknown="too little is seen in both views", findings=(_UNRELATED,))
+        return PairReport(
+            matches=len(matches),
+            rows="unalignable",
+            unknown="too little is seen in both views",
+            findings=(_UNRELATED,),
+        )
     height, width = left.pixels.shape[:2]
-    alignment = align(matches, height, width)
+    fit = fit_rows(matches, height, width)
     disparity = np.percentile(matches.disparity, (2, 50, 98))
     (small_left, factor), (small_right, _) = shrink(left.pixels, _SIDE), shrink(right.pixels, _SIDE)
-    light = _light(small_left, small_right, matches, factor)
-    small = replace(alignment, shift=alignment.shift * factor)
+    light = measure_light(small_left, small_right, matches, factor)
+    on_rows = move(small_right, fit.alignment.scaled(factor)) if fit.alignment.is_small(height) else small_right
     seen = PairMeasurements(
-        vertical_offset=float(np.median(matches.drop)),
-        row_error=float(np.median(np.abs(matches.drop))),
-        alignment=alignment,
-        alignable=alignment.helps(matches, height, width),
+        vertical_offset=float(np.median(matches.vertical_offset)),
+        row_error=fit.error,
+        row_error_aligned=fit.error_after,
+        alignment=fit.alignment,
+        uncertainty=fit.uncertainty,
         disparity=(float(disparity[0]), float(disparity[1]), float(disparity[2])),
-        order=_order(small_left, move(small_right, small), *(disparity[[0, 2]] * factor)),
-        exposure=None if light is None else float(light.mean() - 1),
-        colour=None if light is None else tuple((light / light.mean() - 1).tolist()),
+        order=_order(small_left, on_rows, *(disparity[[0, 2]] * factor)),
+        exposure=None if light is None else light.exposure,
+        colour=None if light is None else light.colour,
+        light=light,
     )
-    same = np.percentile(np.abs(matches.left - matches.right).max(1), 90) < _SAME
-    return PairReport(matches=len(matches), measured=seen, findings=(_IDENTICAL,) if same else tuple(_judge(seen)))
+    if np.percentile(np.abs(matches.left - matches.right).max(1), 90) < _SAME:
+        return PairReport(matches=len(matches), rows="aligned", measured=seen, findings=(_IDENTICAL,))
+    rows = _judge_rows(fit, height)
+    return PairReport(matches=len(matches), rows=rows, measured=seen, findings=tuple(_judge(seen, rows)))
 
 
 def check_pair_or_unknown(left: Picture, right: Picture) -> PairReport:
-    """``examine`` for pictures of any size: of those that OpenCV does not take nothing is said."""
+    """``examine`` for pictures of any size: returns "unknown" for those that OpenCV cannot process."""
     try:
         return examine(left, right)
     except cv2.error:
@@ -133,18 +164,32 @@ _UNRELATED = Finding("unrelated", "the views have next to nothing in common: are
 _SIDE = 480  # of the pictures on which order and light are judged
 _PLENTY = 100  # features that should have given matches
 
-# Measured on 50 good pairs: row errors up to 1.1 px; order 2 to 15, but in 11 pairs that show few strips (-0.2 to 1.9);
-# light up to 8 %, a colour up to 3 %. Exchanged, unrelated and mistuned ones are in tests/engines/test_check.py.
-_ROWS, _SAME, _ORDER, _EXPOSURE, _COLOUR = 1.5, 0.15, 2.0, 0.15, 0.05
+_MATCHED = "upscale matches it for the model, and the result keeps the difference"
+
+MIN_GAIN = 0.25
+"""Rows that an alignment must win to be worth it; of well calibrated pairs none wins as much (0.23 at most)."""
+
+_WORSE_THAN_NONE = 0.75  # rows off at which a second view costs more than it gives: benchmarks/results/alignment.json
+
+# Measured on 50 good pairs: order 2 to 15, but in 11 pairs that show few strips (-0.2 to 1.9); light up to 8 %, a
+# colour up to 3 %. Exchanged, unrelated and mistuned ones are in tests/engines/geometry/test_pair_check.py.
+_SAME, _ORDER, _EXPOSURE, _COLOUR = 0.15, 2.0, 0.1, 0.1
 
 
-def _judge(seen: PairMeasurements) -> Iterator[Finding]:
-    if seen.row_error > _ROWS:
-        text = f"the views are not rectified, rows are {seen.row_error:.1f} px off: "
-        if not seen.alignable:
-            yield Finding("rows", text + "rectify them by the cameras' calibration, for no small move would do")
-            return  # disparities mean nothing then
-        yield Finding("rows", text + f"pass --rectify, which moves the right view {seen.alignment}")
+def _judge_rows(fit: RowFit, height: int) -> Rows:
+    small = fit.alignment.is_small(height)
+    if small and fit.uncertainty < MAX_UNCERTAINTY and fit.error_after < _WORSE_THAN_NONE:
+        return "alignable" if fit.error - fit.error_after >= MIN_GAIN else "aligned"
+    return "unalignable" if fit.error >= _WORSE_THAN_NONE else "aligned"
+
+
+def _judge(seen: PairMeasurements, rows: Rows) -> Iterator[Finding]:
+    text = f"the views are not aligned, rows are {seen.row_error:.1f} px off: "
+    if rows == "unalignable":
+        yield Finding("rows", text + "rectify them by the cameras' calibration, for no small move would do")
+        return  # disparities mean nothing then
+    if rows == "alignable":
+        yield Finding("rows", text + f"--rectify auto, upscale's default, moves the right view {seen.alignment}")
     if seen.order < -_ORDER:
         yield Finding("swapped", "the views are exchanged, what is near seems to lie behind: pass --swap")
     elif seen.order < _ORDER and seen.disparity[1] < -1 and seen.disparity[2] < 0.5:
@@ -152,25 +197,13 @@ def _judge(seen: PairMeasurements) -> Iterator[Finding]:
         yield Finding("swapped", text)
     if seen.exposure is not None and abs(seen.exposure) > _EXPOSURE:
         how = "brighter" if seen.exposure > 0 else "darker"
-        text = f"the right view is {100 * abs(seen.exposure):.0f} % {how}: match the exposure of the two first"
+        text = f"the right view is {100 * abs(seen.exposure):.0f} % {how}: {_MATCHED}"
         yield Finding("exposure", text)
     if seen.colour is not None and max(map(abs, seen.colour)) > _COLOUR:
         name, value = max(zip(("red", "green", "blue"), seen.colour, strict=True), key=lambda c: abs(c[1]))
         how = "more" if value > 0 else "less"
-        text = f"the right view has {100 * abs(value):.0f} % {how} {name}: match the white balance of the two first"
+        text = f"the right view has {100 * abs(value):.0f} % {how} {name}: {_MATCHED}"
         yield Finding("colour", text)
-
-
-def _light(left: Pixels, right: Pixels, matches: Matches, factor: float) -> NDArray[np.float64] | None:
-    """By which factors red, green and blue are brighter in the right view around the matches; None in the dark."""
-    samples = []
-    for view, points in ((left, matches.left), (right, matches.right)):
-        at = ((points + 0.5) * factor - 0.5).round().astype(int)
-        rows, columns = np.clip(at[:, 1], 0, view.shape[0] - 1), np.clip(at[:, 0], 0, view.shape[1] - 1)
-        samples.append(np.asarray(cv2.blur(view, (9, 9)), np.float64)[rows, columns])
-    a, b = samples
-    usable = (np.minimum(a, b) > 10).all(1) & (np.maximum(a, b) < 245).all(1)
-    return np.asarray(np.median(b[usable] / a[usable], axis=0)) if usable.sum() >= FEW else None
 
 
 def _order(left: Pixels, right: Pixels, low: float, high: float) -> float:
@@ -191,7 +224,7 @@ def _disparities(left: Pixels, right: Pixels, least: int, count: int) -> tuple[I
     """Dense disparities of both views, each searched by itself."""
     grey = [np.asarray(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY), np.uint8) for view in (left, right)]
     pad = max(0, least + count, -least) + 1
-    a, b = (np.pad(view, ((0, 0), (pad, pad)), "edge") for view in (grey[0], as_bright_as(*grey)))
+    a, b = (np.pad(view, ((0, 0), (pad, pad)), "edge") for view in (grey[0], match_brightness(*grey)))
 
     def search(view: Pixels, other: Pixels, least: int) -> Image:
         matcher = cv2.StereoSGBM.create(

@@ -8,6 +8,7 @@ import numpy as np
 
 from stereosr.backends.base import Backend, infer_each
 from stereosr.errors import OutOfMemory, StereosrError
+from stereosr.geometry.light import Light
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.tiling import (
     TilePlan,
@@ -141,14 +142,21 @@ def upscale_pixels(
     dtype: "np.dtype[Any]",
     on_plan: Callable[[TilePlan], None] = lambda _plan: None,
     on_tile: Callable[[], None] = lambda: None,
+    light: Light | None = None,
 ) -> tuple[Pixels, Pixels]:
-    """Both views super-resolved, as pixels of ``dtype``. Raises as ``iter_bands``."""
+    """Both views super-resolved, as pixels of ``dtype``; ``light`` is what the right view needs for the network.
+
+    Raises as ``iter_bands``.
+    """
     scale = backend.spec.scale
     shape = (pair.height * scale, pair.width * scale, 3)
     left, right = np.empty(shape, dtype), np.empty(shape, dtype)
     top = 0
+    if light is not None:
+        pair = StereoPair(pair.left, light.match(pair.right))
     for band in iter_bands(pair, backend, plan, on_plan, on_tile):
         rows = slice(top, top + band.height)
-        left[rows], right[rows] = quantise(band.left, dtype), quantise(band.right, dtype)
+        left[rows] = quantise(band.left, dtype)
+        right[rows] = quantise(band.right if light is None else light.restore(band.right), dtype)
         top += band.height
     return left, right

@@ -6,7 +6,7 @@ import pytest
 
 from shared_data import ROOT, shared
 from stereosr.geometry.pair_check import check_pair_or_unknown, examine
-from stereosr.geometry.rectify import Alignment, apply
+from stereosr.geometry.rectify import Alignment, move
 from stereosr.io.encode import encode_picture
 from stereosr.io.images import Picture, decode_picture, read_picture
 
@@ -16,6 +16,10 @@ HR = ROOT / "engines/stereosr/models/bundled/examples/render"
 @pytest.fixture(scope="module")
 def pair() -> tuple[Picture, Picture]:
     return read_picture(HR / "hr0.png"), read_picture(HR / "hr1.png")
+
+
+def apply(alignment: Alignment, picture: Picture) -> Picture:
+    return Picture(move(picture.pixels, alignment))
 
 
 def kinds(left: Picture, right: Picture) -> list[str]:

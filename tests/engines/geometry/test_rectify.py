@@ -2,82 +2,91 @@ import numpy as np
 import pytest
 
 from shared_data import ROOT, shared
-from stereosr.geometry.rectify import Alignment, align, apply, match, rectify
-from stereosr.io.images import Picture, read_picture
+from stereosr.geometry import rectify
+from stereosr.geometry.matching import match
+from stereosr.geometry.rectify import Alignment, RowFit, fit_rows, move
+from stereosr.io.images import read_picture
+from stereosr.types import Pixels
 
 HR = ROOT / "engines/stereosr/models/bundled/examples/render"
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[Picture, Picture]:
-    return read_picture(HR / "hr0.png"), read_picture(HR / "hr1.png")
+def pair() -> tuple[Pixels, Pixels]:
+    return read_picture(HR / "hr0.png").pixels, read_picture(HR / "hr1.png").pixels
 
 
-def row_error(left: Picture, right: Picture) -> float:
-    return float(np.median(np.abs(match(left.pixels, right.pixels).drop)))
+def fit(left: Pixels, right: Pixels) -> RowFit:
+    return fit_rows(match(left, right), *left.shape[:2])
 
 
-def test_points_are_placed_to_a_tenth_of_a_pixel(pair):
+@pytest.mark.parametrize(
+    "moved",
+    [
+        Alignment(4.4),
+        Alignment(-2.5, 0.008, 1.01),
+        Alignment(0.0, -0.01, 0.995),
+        Alignment(1.5, 0.004, 1.004, (0.02, -0.01)),
+    ],
+)
+def test_what_was_moved_is_moved_back(pair: tuple[Pixels, Pixels], moved: Alignment) -> None:
     left, right = pair
-    matches = match(left.pixels, right.pixels)
-    assert len(matches) > 200
-    assert np.median(np.abs(matches.drop)) < 0.1
-    moved = match(left.pixels, np.roll(right.pixels, (3, 5), (0, 1)))
-    assert np.median(moved.drop) == pytest.approx(3 + np.median(matches.drop), abs=0.1)
-    assert np.median(moved.disparity) == pytest.approx(np.median(matches.disparity) - 5, abs=0.2)
+    height, width = left.shape[:2]
+    apart = move(right, moved)
+    found = fit(left, apart)
+    both = found.alignment.matrix(height, width) @ moved.matrix(height, width)
+    corners = both @ [[0, width, 0, width], [0, 0, height, height], [1] * 4]
+    assert np.abs(corners[1] / corners[2] - [0, 0, height, height]).max() < 0.4  # columns are told by no match
+    assert found.uncertainty < 0.1
+    assert found.error_after < 0.15 < 0.8 < found.error
+    assert fit(left, move(apart, found.alignment)).error < 0.15
 
 
-@pytest.mark.parametrize("moved", [Alignment(4.4), Alignment(-2.5, 0.008, 1.01), Alignment(0.0, -0.01, 0.995)])
-def test_what_was_moved_is_moved_back(pair, moved):
-    left, right = pair
-    height, width = left.pixels.shape[:2]
-    apart = apply(moved, right)
-    found = align(match(left.pixels, apart.pixels), height, width)
-    both = np.vstack([moved.matrix(height, width), [0, 0, 1]]) @ np.vstack([found.matrix(height, width), [0, 0, 1]])
-    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
-    assert np.abs(corners @ both.T - corners)[:, 1].max() < 0.3  # columns are told by no match
-    again, said = rectify(left, apart)
-    assert row_error(left, again) < 0.15 < 1 < row_error(left, apart)
-    assert said[0].startswith("rows were ")
-    assert "the right view was moved" in said[0]
+def test_a_pair_on_common_rows_needs_next_to_nothing(pair: tuple[Pixels, Pixels]) -> None:
+    found = fit(*pair)
+    assert np.abs(found.alignment.rows(*pair[0].shape[:2])).max() < 0.15
+    assert found.error - found.error_after < 0.05
 
 
-def test_rows_that_agree_are_left_alone(pair):
-    left, right = pair
-    again, said = rectify(left, right)
-    assert again is right
-    assert said == []
+def test_the_matrix_is_where_points_go() -> None:
+    alignment = Alignment(2.0, 0.01, 1.01, (0.02, 0.01))
+    matrix = alignment.matrix(101, 201)
+    x, y, w = matrix @ [100, 50, 1]  # the middle
+    assert (x / w, y / w) == pytest.approx((100, 52))
+    x, y, w = matrix @ [200, 50, 1]
+    assert (x / w, y / w) == pytest.approx((100 + 101 / (1 + 0.02 / 100.5 * 100), 50 + 3 / (1 + 0.02 / 100.5 * 100)))
+    small = alignment.scaled(0.5).matrix(101, 201)
+    assert small[2, 0] == matrix[2, 0]
 
 
-def test_what_no_small_move_brings_together_is_left_alone(pair):
-    left, right = pair
-    for other, words in (
-        (np.roll(right.pixels, 60, 0), "no small move"),
-        (np.zeros_like(right.pixels), "only 0 points"),
-        (right.pixels[::-1].copy(), "points are seen"),
-    ):
-        again, said = rectify(left, Picture(other))
-        assert again.pixels is other
-        assert words in said[0]
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_samples_of_any_type_are_moved_and_moved_back(pair: tuple[Pixels, Pixels], dtype: type) -> None:
+    right = pair[1].astype(dtype)
+    down = move(right, Alignment(2.0))
+    assert down.dtype == dtype
+    np.testing.assert_array_equal(down[2:], right[:-2])
+    np.testing.assert_array_equal(down[:2], right[[0, 0]])
+    np.testing.assert_array_equal(move(right[..., 0], Alignment(2.0)), down[..., 0])
+    np.testing.assert_array_equal(move(down, Alignment(2.0), back=True)[:-2], right[:-2])
 
 
-def test_sixteen_bits_and_alpha_are_moved_along(pair):
-    left, right = pair
-    wide = right.pixels.astype(np.uint16) * 257
-    moved = apply(Alignment(2.0), Picture(wide, wide[..., 0]))
-    assert moved.pixels.dtype == np.uint16
-    assert moved.alpha is not None
-    np.testing.assert_array_equal(moved.pixels[2:], wide[:-2])
-    np.testing.assert_array_equal(moved.alpha[2:], wide[:-2, :, 0])
-    np.testing.assert_array_equal(moved.pixels[:2], wide[[0, 0]])
-    assert row_error(Picture(left.pixels.astype(np.uint16) * 257), moved) == pytest.approx(2, abs=0.1)
+def test_pictures_larger_than_opencv_moves_are_moved_block_by_block(
+    pair: tuple[Pixels, Pixels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alignment = Alignment(3.3, 0.01, 1.01, (0.01, 0.02))
+    whole = move(pair[1], alignment)
+    monkeypatch.setattr(rectify, "_BLOCK", 100)
+    assert np.abs(move(pair[1], alignment).astype(int) - whole).max() <= 1
+    wide = np.tile(pair[1][:40], (1, 60, 1))
+    assert wide.shape[1] > 32767
+    np.testing.assert_array_equal(move(wide, Alignment(1.0))[1:], wide[:-1])
 
 
-def test_a_real_pair_with_a_vertical_offset_comes_out_on_common_rows():
+def test_a_real_pair_with_a_vertical_offset_comes_out_on_common_rows() -> None:
     folder = shared("formats/unrectified")
-    left, right = read_picture(folder / "left.png"), read_picture(folder / "right.png")
-    again, _ = rectify(left, right)
-    after = match(left.pixels, again.pixels).drop
-    assert row_error(left, right) > 1.5
+    left, right = (read_picture(folder / f"{side}.png").pixels for side in ("left", "right"))
+    found = fit(left, right)
+    after = match(left, move(right, found.alignment)).vertical_offset
+    assert found.error > 1.5
     assert np.median(np.abs(after)) < 0.2
     assert np.percentile(np.abs(after), 90) < 0.5
