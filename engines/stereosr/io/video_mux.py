@@ -10,7 +10,18 @@ from typing import Any
 
 from stereosr.errors import StereosrError
 from stereosr.io.video_encode import START_TAG
-from stereosr.io.video_source import MP4, Colours, Span, VideoInfo, av_errors, picture_streams, reading, sample
+from stereosr.io.video_source import (
+    MP4,
+    Colours,
+    Span,
+    VideoInfo,
+    av_errors,
+    damages,
+    picture_streams,
+    reading,
+    sample,
+    undamaged,
+)
 from stereosr.io.video_tags import Tags, drop_box, insert_boxes, stereo_mode
 
 _PACKETS = 3
@@ -177,7 +188,7 @@ def _side_streams(file: Any) -> list[Any]:
 def _is_cover(stream: Any) -> bool:
     from av.stream import Disposition
 
-    return bool(stream.disposition & Disposition.attached_pic)
+    return bool(stream.disposition & Disposition.attached_pic) and stream.codec_context is not None
 
 
 def _add_cover(out: Any, old: Any, data: bytes) -> tuple[Any, Any] | None:
@@ -207,7 +218,7 @@ def _named(stream: Any) -> str:
 def _first_packets(file: Any) -> list[Any]:
     found: list[Any] = []
     wanted = {stream.index: _PACKETS for stream in file.streams if stream.type != "attachment"}
-    for searched, packet in enumerate(file.demux()):
+    for searched, packet in enumerate(undamaged(file.demux(), f"cannot read {file.name}")):
         if searched > _SEARCHED or not any(wanted.values()):
             break
         if packet.size and (packet.pts is not None or _is_cover(packet.stream)) and wanted.get(packet.stream.index):
@@ -349,17 +360,8 @@ def _side_packets(
     packets: Iterable[Any], routes: Mapping[int, Any], converters: Mapping[int, "_Converter"], plan: MuxPlan
 ) -> Iterator[tuple[Any, Any]]:
     """The packets of the streams that are kept, each with its new stream. A damaged source ends where it is damaged."""
-    from av import InvalidDataError
-
     last: dict[int, int] = {}
-    iterator = iter(packets)
-    while True:
-        try:
-            packet = next(iterator, None)
-        except InvalidDataError:
-            packet = None
-        if packet is None:
-            break
+    for packet in undamaged(packets, f"cannot read {plan.info.path}"):
         index = packet.stream.index
         if packet.pts is None or not packet.size or not plan.holds(packet.pts * packet.time_base):
             continue
@@ -393,11 +395,9 @@ class _Converter:
 
     def convert(self, packet: Any) -> Iterator[tuple[Any, Any]]:
         """What a packet gives. One that is damaged gives nothing."""
-        from av import InvalidDataError
-
         try:
             frames = self._decoder.decode(packet)
-        except InvalidDataError:
+        except damages():
             return
         if self._resampler is None:
             self._end = packet.pts * packet.time_base - self._plan.shift  # not all frames have a timestamp

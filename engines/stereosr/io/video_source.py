@@ -1,8 +1,8 @@
 """Videos that are read: what a file holds, some of its frames, all of its frames."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -147,6 +147,35 @@ def reading(path: Path) -> Iterator[Any]:
         yield file
 
 
+def damages() -> tuple[type[Exception], ...]:
+    """The errors of PyAV that mean damaged data, not a fault of reading."""
+    from av.error import ArgumentError, InvalidDataError, PatchWelcomeError
+
+    return InvalidDataError, ArgumentError, PatchWelcomeError
+
+
+def undamaged(packets: Iterable[Any], what: str) -> Iterator[Any]:
+    """Packets, up to where their file is damaged.
+
+    Args:
+        packets: of PyAV.
+        what: for messages, as in ``av_errors``.
+
+    Raises:
+        StereosrError: if the file cannot be read.
+    """
+    iterator, damage = iter(packets), damages()
+    while True:
+        with av_errors(what):
+            try:
+                packet = next(iterator, None)
+            except damage:
+                return
+        if packet is None:
+            return
+        yield packet
+
+
 def picture_streams(file: Any) -> list[Any]:
     """The video streams of an open file but for its cover."""
     import av.stream
@@ -248,11 +277,9 @@ class FrameReader:
 
     def __iter__(self) -> "Iterator[Any]":
         """PyAV's frames. Raises StereosrError if the file cannot be opened any more."""
-        from av import InvalidDataError
-
-        info, what = self._info, f"cannot read {self._info.path}"
+        info, what, damage = self._info, f"cannot read {self._info.path}", damages()
         last: int | None = None
-        packets = frames = 0
+        packets, frames, broken = 0, 0, False
         with reading(info.path) as file:
             with av_errors(what):
                 stream = _stream(file, info.path, self._which)
@@ -266,14 +293,14 @@ class FrameReader:
                 with av_errors(what):
                     try:
                         packet = next(demuxed, None)
-                    except InvalidDataError:
-                        packet = None  # what follows cannot be told apart; the end will be missed
+                    except damage:
+                        packet, broken = None, True  # what follows cannot be told apart
                     if packet is None:
                         break
                     packets += packet.size > 0
                     try:
                         decoded = packet.decode()
-                    except InvalidDataError:
+                    except damage:
                         self.missing += 1
                         continue
                 for frame in decoded:
@@ -284,7 +311,7 @@ class FrameReader:
                     frames += 1
                     self.interlaced += frame.interlaced_frame
                     yield frame
-        cut = 0 if jumps else max(0, indexed - packets)
+        cut = int(broken) if jumps else max(int(broken), indexed - packets)
         if claimed is not None and last is not None:
             gap = claimed - (last * info.time_base + 1 / info.rate)
             if gap > _SLACK:
@@ -489,13 +516,9 @@ def _stream(file: Any, path: Path, which: int) -> Any:
 
 def _decoded(file: Any, stream: Any) -> Iterator[Any]:
     """Frames from where the file stands, but for those that are damaged."""
-    from av import InvalidDataError
-
-    for packet in file.demux(stream):
-        try:
+    for packet in undamaged(file.demux(stream), f"cannot read {file.name}"):
+        with suppress(*damages()):
             yield from packet.decode()
-        except InvalidDataError:
-            continue
 
 
 def _info(path: Path, file: Any, stream: Any, frame: Any) -> VideoInfo:
