@@ -173,7 +173,7 @@ class Conversion:
             segments = sorted(self._parts.glob("*.nut"))
             if not segments:
                 raise UsageError(f"{self.source.name}: no frame lies between the times of --trim")
-            joined = self._join(segments, plans)
+            joined = self._join(segments, plans, notes)
             before_rename(joined)
             for target, finished in joined.items():
                 with av_errors(f"cannot write {target}"):
@@ -274,13 +274,14 @@ class Conversion:
             for pts, left, right in frames:
                 out.put((pts - ticks, self._pictures(*work(left, right))))
 
-    def _join(self, segments: list[Path], plans: list[MuxPlan]) -> dict[Path, Path]:
-        """The targets and the finished files that are to get their names."""
+    def _join(self, segments: list[Path], plans: list[MuxPlan], notes: list[str]) -> dict[Path, Path]:
+        """The targets and the finished files that are to get their names; adds to ``notes``."""
         joined = {}
         try:
             for number, (target, plan) in enumerate(zip(self._targets, plans, strict=True)):
                 joined[target] = self._parts / f"joined{number}{target.suffix}"
-                join(segments, number, joined[target], plan)
+                if dropped := join(segments, number, joined[target], plan):
+                    notes.append(f"{dropped} packets of sound or other streams are damaged: left out of {target.name}")
         except BaseException:
             for finished in joined.values():
                 finished.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """What a video file holds beside its pictures: decided before the work, joined with the pictures after it."""
 
+import errno
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ _PACKETS = 3
 """Packets of each stream that are tried in the new container."""
 _SEARCHED = 2000
 """Packets that are looked through for them."""
+
+_DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 _OF_THE_OLD_FILE = ("encoder", "duration", "bps", "number_of", "_statistics", "stereo_mode", "alpha_mode", "rotate")
 _OF_THE_OLD_CONTAINER = ("encoder", "major_brand", "minor_version", "compatible_brands")
@@ -147,13 +150,14 @@ def _trial_error(
 ) -> StereosrError | None:
     """Write a file of few packets by a plan; what went wrong."""
     try:
-        _write(target, file, lambda: map(_copy, packets), [trial[0]], trial[1], plan)
+        dropped = _write(target, file, lambda: map(_copy, packets), [trial[0]], trial[1], plan)
     except StereosrError as error:
         return error
-    return None
+    muxed = sum(packet.stream.index in plan.copied for packet in packets)
+    return StereosrError(f"cannot write {target}: no packet fits") if 0 < muxed <= dropped else None
 
 
-def join(segments: list[Path], number: int, target: Path, plan: MuxPlan) -> None:
+def join(segments: list[Path], number: int, target: Path, plan: MuxPlan) -> int:
     """The segments in a row, beside what else the plan takes from the source.
 
     Args:
@@ -162,11 +166,14 @@ def join(segments: list[Path], number: int, target: Path, plan: MuxPlan) -> None
         target: the file that is written.
         plan: as ``plan_mux`` made it.
 
+    Returns:
+        How many packets beside the pictures were damaged, and are left out.
+
     Raises:
         StereosrError: if it cannot be written.
     """
     with reading(plan.info.path) as file:
-        _write(target, file, lambda: file.demux(), segments, number, plan)
+        return _write(target, file, lambda: file.demux(), segments, number, plan)
 
 
 # --- the side streams ------------------------------------------------------------------------------------------------
@@ -245,7 +252,7 @@ def _write(
     segments: list[Path],
     number: int,
     plan: MuxPlan,
-) -> None:
+) -> int:
     """A new file.
 
     Args:
@@ -255,7 +262,11 @@ def _write(
         segments: the pieces of the new video.
         number: of the stream in each of them.
         plan: what is written.
+
+    Returns:
+        How many packets beside the pictures were damaged, and are left out.
     """
+    dropped = 0
     # bitexact: the same work gives the same bytes, without a random identity
     options = {"fflags": "+bitexact"}
     if target.suffix.lower() in MP4:
@@ -296,9 +307,15 @@ def _write(
             others = _side_packets(packets() if routes or converters else (), routes, converters, plan)
             for packet, stream in heapq.merge(covers, pictures, others, key=lambda p: p[0].dts * p[0].time_base):
                 packet.stream = stream
-                out.mux(packet)
+                try:
+                    out.mux(packet)
+                except av.FFmpegError as error:
+                    if stream is video or error.errno in _DISK_ERRORS:
+                        raise
+                    dropped += 1  # damaged: it is not worth the pictures
         if target.suffix.lower() in MP4:
             drop_box(target, b"vexu")  # FFmpeg's says of any two views that they are MV-HEVC
+    return dropped
 
 
 _TEMPLATES = {"prores": "mov", "ffv1": None}

@@ -255,6 +255,22 @@ def test_damage_in_the_middle_costs_its_frames_only(tmp_path):
     assert 1 <= result.missing <= 2  # a reader may take what is broken for the end of what follows
 
 
+def test_damaged_sound_costs_its_packets_only(tmp_path):
+    """As a broadcast that was received badly: the muxer refuses a packet when all pictures are done."""
+    source = Movie(frames=[picture(n) for n in range(20)], audio="aac").write(tmp_path / "clip.ts")
+    data = bytearray(source.read_bytes())
+    headers = [at for at in range(len(data) - 1) if data[at : at + 2] == b"\xff\xf1"]  # of ADTS
+    for at in headers[20:23]:
+        data[at + 2 : at + 7] = bytes(5)
+    source.write_bytes(data)
+    result = upscaled(source)
+    assert result.error is None
+    assert result.frames == 20
+    assert any("packets of sound" in word for word in result.warnings)
+    assert len(packets(result.item.targets[0], "audio")) > 30
+    assert list((tmp_path / "out").iterdir()) == list(result.item.targets)
+
+
 def tagged(path: Path, tags: Tags) -> Path:
     """A file that says this of itself as well."""
     path.write_bytes(insert_boxes(path.read_bytes(), tags))
