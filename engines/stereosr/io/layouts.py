@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
+from PIL import ExifTags, JpegImagePlugin
 from PIL import Image as Pil
-from PIL import JpegImagePlugin
 
 from stereosr.atomic import write_bytes
 from stereosr.errors import StereosrError, UsageError
@@ -102,14 +102,19 @@ def look(data: bytes, path: Path) -> Look:
         return Look("sbs")
     if by_suffix == "jps" and is_mono_jps(file):
         return Look(None, why="its JPS header says that it shows one view")
-    if by_suffix:
+    if by_suffix and (by_suffix in JPEG_LAYOUTS or mark is None or not mark.ours):
         return Look(by_suffix)
     if mark and mark.layout == "anaglyph":
         return Look(None, why="it is an anaglyph, whose views cannot be told apart: give those it was made of")
     if mark and mark.ours:
         return Look(mark.layout)
-    if mark is None and (min(file.size) < _SMALLEST or not _may_be_halves(file)):
+    if mark is None and min(file.size) < _SMALLEST:
         return Look(None)
+    draft = _draft(file)
+    if draft is not None and mark is None and not any((_likeness(draft, axis) or 0) > _UNLIKE for axis in (0, 1)):
+        return Look(None)
+    if draft is not None and mark is not None and mark.sure and (_likeness(draft, _AXIS[mark.layout]) or 0) > _ALIKE:
+        return Look(_full_or_half(mark.layout, file.size, mark))
     picture = decode_picture(data, path)
     return Look(detect_halves(picture.pixels, path.stem), picture)
 
@@ -150,7 +155,9 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     if chosen == "heic":
         return read_heic(data, path)
     if chosen == "vr180":
-        return decode_picture(data, path), decode_picture(right_eye(data, path), path)
+        eyes = (decode_picture(eye, path) for eye in (data, right_eye(data, path)))
+        left, right = (replace(eye, notes=()) for eye in eyes)  # what was left out of the left one is the right one
+        return left, right
     if chosen == "mpo":
         first, second = mpo_frames(data, path)
         return decode_picture(first, path), decode_picture(second, path)
@@ -215,11 +222,15 @@ def detect_halves(pixels: Pixels, stem: str) -> Layout | None:
         if mark is not None and _AXIS.get(mark.layout) != axis:
             continue
         if _shows_two(green, axis, mark):
-            squeezed = abs(green.shape[1] / green.shape[0] / _SCREEN - 1) < 0.02
-            if mark is not None and mark.exact:
-                squeezed = mark.layout in _HALF.values()
-            return _HALF[layout] if squeezed else layout
+            return _full_or_half(layout, green.shape[::-1], mark)
     return None
+
+
+def _full_or_half(layout: Layout, size: tuple[int, ...], mark: Mark | None) -> Layout:
+    """What is side by side or over-under: squeezed if its name says so, or without a clear word if it fits a screen."""
+    if mark is not None and mark.exact:
+        return mark.layout
+    return _HALF[layout] if abs(size[0] / size[1] / _SCREEN - 1) < 0.02 else layout
 
 
 def _shows_two(green: Pixels, axis: int, mark: Mark | None) -> bool:
@@ -236,16 +247,17 @@ def _shows_two(green: Pixels, axis: int, mark: Mark | None) -> bool:
     return agrees or (mark.sure and (alike > _ALIKE or seam > _SEAM))
 
 
-def _may_be_halves(file: Pil.Image) -> bool:
-    """Quickly, on a draft of a JPEG file: False if neither halves are alike."""
+def _draft(file: Pil.Image) -> Pixels | None:
+    """A JPEG file's green or grey in a small size, which takes a fraction of the time; None for others."""
     if not isinstance(file, JpegImagePlugin.JpegImageFile) or file.mode not in ("L", "RGB"):
-        return True
+        return None
     try:
+        if file.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            return None
         file.draft("L", (256, 256))
-        grey = np.asarray(file.convert("L"))
+        return np.asarray(file.convert("L"))
     except Exception:  # as in decode_picture, which says what is wrong
-        return True
-    return any((_likeness(grey, axis) or 0) > _UNLIKE for axis in (0, 1))
+        return None
 
 
 def split_halves(picture: Picture, layout: Layout, path: Path) -> tuple[Picture, Picture]:
@@ -291,7 +303,7 @@ def _likeness(green: Pixels, axis: int) -> float | None:
     for y in range(0, 96, block):
         for x in range(0, 128, block):
             part = first[y : y + block, x : x + block]
-            if part.std() > flat:
+            if cv2.meanStdDev(part)[1][0, 0] > flat:
                 around = second[max(0, y - 1) : y + block + 1, max(0, x - reach) : x + block + reach]
                 best.append(cv2.matchTemplate(around, part, cv2.TM_CCOEFF_NORMED).max())
     return float(np.median(best)) if len(best) >= 4 else None

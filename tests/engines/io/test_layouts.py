@@ -471,14 +471,16 @@ class TestDetection:
             write_stereo(tmp_path / f"{name}.png", left, right, "sbs")
             assert detect(tmp_path / f"{name}.png").layout == layout
 
-    def test_a_jpeg_is_not_decoded_whole_to_see_that_it_shows_one_view(
+    def test_a_jpeg_is_not_decoded_whole_to_see_what_a_draft_shows(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         write_picture(tmp_path / "a.jpg", scene(384, 512)[0])
         write_stereo(tmp_path / "b.jpg", *scene(384, 512), "sbs")
         assert detect(tmp_path / "b.jpg").layout == "sbs"
+        write_stereo(tmp_path / "c_SBS.jpg", *scene(384, 512), "sbs")
         monkeypatch.setattr("stereosr.io.layouts.decode_picture", None)
         assert detect(tmp_path / "a.jpg").layout is None
+        assert detect(tmp_path / "c_SBS.jpg").layout == "sbs"
 
     def test_a_repeated_pattern_without_a_seam(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "facade.png", Picture(texture(90, 60, repeat=4)))
