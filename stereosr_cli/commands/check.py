@@ -9,14 +9,15 @@ from stereosr_cli import options
 
 
 @click.command()
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="LEFT RIGHT | FILE")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
 @options.layout
-@click.option("--json", "as_json", is_flag=True, help="One JSON line on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout.")
 def command(**chosen: Any) -> int:
     """Is this a rectified stereo pair?
 
-    Measures row alignment, view order, disparity, exposure and colour, and names the fix for each fault. Ends with 0
-    for a good pair, with 1 for one with faults, or with too little texture to tell.
+    Measures row alignment, view order, disparity, exposure and colour, and names the fix for each fault. PATH may be a
+    file that holds both views, or a folder of pairs: one line for each then. Ends with 0 if all pairs are good, with 1
+    for faults or too little texture to tell, with 3 if some of several pairs cannot be read.
     """
     from stereosr_cli.work.check import CheckOptions, check
 

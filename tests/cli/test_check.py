@@ -85,3 +85,33 @@ def test_upscale_says_what_is_odd_and_rectifies(tmp_path):
     assert row["alignment"]["matrix"][1][2] == pytest.approx(-2, abs=0.3)
     assert row["apart"] is False
     assert in_process("check", *(tmp_path / f"{name}_r.png" for name in ("left", "right"))).returncode == 0
+
+
+def test_measurements_are_told_in_words():
+    text = in_process("check", LEFT, RIGHT).stdout
+    assert "rows           common" in text
+    assert "view order     consistent" in text
+    assert "exposure       alike" in text
+    assert "view order     exchanged" in in_process("check", RIGHT, LEFT).stdout
+
+
+def test_folders_are_checked_pair_by_pair_and_what_is_wrong_with_one_stays_with_it(tmp_path):
+    for name, (left, right) in {"good": (LEFT, RIGHT), "swapped": (RIGHT, LEFT)}.items():
+        shutil.copy(left, tmp_path / f"{name}_L.png")
+        shutil.copy(right, tmp_path / f"{name}_R.png")
+    (tmp_path / "clip_SBS.mp4").write_text("no video")
+    shutil.copy(LEFT, tmp_path / "alone_L.png")
+    before = sorted(tmp_path.iterdir())
+    done = in_process("check", tmp_path)
+    assert done.returncode == 1
+    first, second, last = done.stdout.splitlines()
+    assert first == "good: good"
+    assert second.startswith("swapped: the views are exchanged")
+    assert last == "1 of 2 pairs are good"
+    assert "alone_L.png" in done.stderr
+    (tmp_path / "swapped_R.png").write_text("no picture")
+    done = in_process("check", tmp_path, "--json")
+    assert done.returncode == 3
+    assert [json.loads(line)["name"] for line in done.stdout.splitlines()] == ["good"]
+    assert "failed: swapped" in done.stderr
+    assert sorted(tmp_path.iterdir()) == before

@@ -77,34 +77,49 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
     """The items behind ``paths``: LEFT RIGHT, or any number of stereo files and folders.
 
     Args:
+        paths: what was given.
+        naming: where results go.
         layout: of every file that is not one of two, None to detect it.
 
+    Returns:
+        The items, whose results can be written.
+
     Raises:
-        UsageError: for nothing at all, a missing path, one picture alone, a folder without ``out``, two results of one
-            name, or a result in the place of an input.
+        UsageError: as ``find``; for a folder without ``out``, two results of one name, or a result in the place of an
+            input.
         StereosrError: where results cannot be written.
+    """
+    if naming.out is None and (folder := next((path for path in paths if path.is_dir()), None)):
+        instead = f", not {naming.files[0]}" if naming.files else ""
+        raise UsageError(f"{folder} is a folder: say with -o OUT to which folder the results go{instead}")
+    naming = _with_layout_of_file(naming)
+    found = find(paths, naming, layout)
+    return _checked(found.items, found.left_out, naming)
+
+
+def find(paths: Sequence[Path], naming: Naming, layout: Layout | None = None) -> Inputs:
+    """As ``collect``, without a look at where results go.
+
+    Raises:
+        UsageError: for nothing at all, a missing path, or one picture alone.
     """
     for path in paths:
         if not path.exists():
             raise UsageError(f"{path} does not exist")
     if not paths:
         raise UsageError("nothing to do: give LEFT RIGHT, a stereo file, or a folder with -o OUT")
-    naming = _with_layout_of_file(naming)
     if _is_pair(paths, layout):
-        return _checked([_two_files(paths[0], paths[1], naming)], (), naming)
+        return Inputs((_two_files(paths[0], paths[1], naming),), ())
     items: list[Item] = []
     left_out: list[str] = []
     for path in paths:
         if path.is_dir():
-            if naming.out is None:
-                instead = f", not {naming.files[0]}" if naming.files else ""
-                raise UsageError(f"{path} is a folder: say with -o OUT to which folder the results go{instead}")
             found, rest = _folder_items(path, naming, layout)
             items += found
             left_out += rest
         else:
             items.append(_file_item(path, PurePath(), naming, layout or _known_layout(path, paths)))
-    return _checked(items, left_out, naming)
+    return Inputs(tuple(items), tuple(left_out))
 
 
 def _with_layout_of_file(naming: Naming) -> Naming:

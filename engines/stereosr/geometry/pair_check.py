@@ -173,7 +173,9 @@ _WORSE_THAN_NONE = 0.75  # rows off at which a second view costs more than it gi
 
 # Measured on 50 good pairs: order 2 to 15, but in 11 pairs that show few strips (-0.2 to 1.9); light up to 8 %, a
 # colour up to 3 %. Exchanged, unrelated and mistuned ones are in tests/engines/geometry/test_pair_check.py.
-_SAME, _ORDER, _EXPOSURE, _COLOUR = 0.15, 2.0, 0.1, 0.1
+_SAME, _EXPOSURE, _COLOUR = 0.15, 0.1, 0.1
+SURE_ORDER = 2.0
+"""Standard deviations from which on the order of the views is known."""
 
 
 def _judge_rows(fit: RowFit, height: int) -> Rows:
@@ -190,9 +192,9 @@ def _judge(seen: PairMeasurements, rows: Rows) -> Iterator[Finding]:
         return  # disparities mean nothing then
     if rows == "alignable":
         yield Finding("rows", text + f"--rectify auto, upscale's default, moves the right view {seen.alignment}")
-    if seen.order < -_ORDER:
+    if seen.order < -SURE_ORDER:
         yield Finding("swapped", "the views are exchanged, what is near seems to lie behind: pass --swap")
-    elif seen.order < _ORDER and seen.disparity[1] < -1 and seen.disparity[2] < 0.5:
+    elif seen.order < SURE_ORDER and seen.disparity[1] < -1 and seen.disparity[2] < 0.5:
         text = "the views may be exchanged, everything lies behind the screen: pass --swap if they were not made so"
         yield Finding("swapped", text)
     if seen.exposure is not None and abs(seen.exposure) > _EXPOSURE:
