@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import urlsplit
 
 from PIL import Image as Pil
@@ -22,8 +22,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 import stereosr
 from stereosr.errors import UsageError
-from stereosr.io.layouts import Layout
 from stereosr.models.library import DEFAULT_MODEL, available_models
+from stereosr_cli.options import LAYOUTS
 from stereosr_cli.server.jobs import FORMATS, Job, Jobs, QueueFull, suffix_of
 from stereosr_cli.server.jobs import Request as Wanted
 
@@ -34,7 +34,7 @@ WAIT = 3.0
 PATIENCE = 20.0
 """Seconds without a byte of a request's body."""
 
-LAYOUTS = get_args(Layout)
+WRITTEN = (*LAYOUTS, "anaglyph")
 POLICY = (
     b"default-src 'none'; connect-src 'self'; img-src blob: data:; style-src 'unsafe-inline'; "
     b"script-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
@@ -158,7 +158,7 @@ class _Service:
             model=_one_of(fields, "model", {spec.name for spec in available_models().values()}) or DEFAULT_MODEL,
             scale=scale,
             layout=_one_of(fields, "layout", LAYOUTS),
-            out_layout=_one_of(fields, "out_layout", LAYOUTS),
+            out_layout=_one_of(fields, "out_layout", WRITTEN),
             format=_one_of(fields, "format", FORMATS),
         )
 

@@ -339,7 +339,7 @@ def test_the_description_names_what_there_is() -> None:
     assert described["paths"].keys() == paths
     properties = described["paths"]["/v1/upscale"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert properties["properties"].keys() == app.FIELDS
-    assert set(properties["properties"]["out_layout"]["enum"]) == {"auto", *app.LAYOUTS}
+    assert set(properties["properties"]["out_layout"]["enum"]) == {"auto", *app.WRITTEN}
     assert properties["properties"]["format"]["enum"] == list(jobs.FORMATS)
 
 
@@ -353,9 +353,13 @@ class Browser:
         (to_read, to), (back, to_write) = os.pipe(), os.pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--window-size={size}"]
         script = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
-        command = ["sh", "-c", script, str(CHROMIUM), *flags, f"--user-data-dir={profile}"]
+        command = ["bash", "-c", script, str(CHROMIUM), *flags, f"--user-data-dir={profile}"]
         self._process = subprocess.Popen(
-            command, pass_fds=(to_read, to_write), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command,
+            pass_fds=(to_read, to_write),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"TMPDIR": str(profile.parent)},
         )
         os.close(to_read)
         os.close(to_write)
