@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stereosr.evaluation.bench import Summary, read_log, summarise
+from stereosr.evaluation.degrade import CLEAN
 from stereosr.models.library import BUNDLED, bundled
 from stereosr_cli.report.published import published
 from stereosr_export.checkpoints import OWN_WEIGHTS
@@ -27,12 +28,12 @@ PUBLISHED = ("VDSR", "PASSRnet", "iPASSR", "SSRDE-FNet", "NAFSSR-T", "NAFSSR-L")
 
 
 def results(name: str, scale: int) -> tuple[dict[str, Any], list[Summary]] | None:
-    """The last run of one set, and its rows; None where none is committed."""
+    """The last run of one set, and its rows on clean LR; None where none is committed."""
     path = HERE / "results" / f"{name}_x{scale}.jsonl"
     if not path.exists():
         return None
     records = read_log(path)
-    run, summaries = [r for r in records if r["kind"] == "run"][-1], summarise(records, scale)
+    run, summaries = [r for r in records if r["kind"] == "run"][-1], summarise(records, scale, recipes=[CLEAN])
     if any(summary.scenes != run["scenes"] for summary in summaries):
         raise SystemExit(f"{path.name} is not finished: run benchmarks/results.py with --go-on")
     return run, summaries

@@ -38,6 +38,16 @@ def test_the_page_and_the_model_cards_show_the_committed_results() -> None:
     assert pages.MARKED.findall(pages.BASELINES_CARD.read_text(encoding="utf-8")) == [pages.baselines_card()]
 
 
+def test_what_pages_show_is_of_clean_lr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages, kept = script("pages"), ROOT / "benchmarks/results/example_x4.jsonl"
+    (tmp_path / "results").mkdir()
+    degraded = [r | {"recipe": "jpeg70"} for r in read_log(kept) if r["kind"] == "scene"]
+    text = kept.read_text(encoding="utf-8") + "".join(json.dumps(r) + "\n" for r in degraded)
+    (tmp_path / "results/example_x4.jsonl").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(pages, "HERE", tmp_path)
+    assert pages.results("example", 4)[1] == summarise(read_log(kept), 4)
+
+
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_every_row_has_every_scene(path: Path) -> None:
     records = read_log(path)
