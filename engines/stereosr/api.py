@@ -91,7 +91,7 @@ class Model:
     ) -> tuple[Array, Array]:
         """Super-resolve a stereo pair.
 
-        The same files and settings give the same pixels as ``stereosr upscale``.
+        The same files and settings give the same pixels as ``stereosr upscale -n NAME``.
 
         Args:
             left: H x W x 3 in RGB, or grey H x W; uint8, uint16, or float32 in [0, 1]. BGR, as OpenCV reads it, cannot
@@ -193,7 +193,8 @@ def load_model(
     """Open a model.
 
     Args:
-        model: a name that ``list_models`` knows, or the path of an ``.onnx`` or ``.engine`` file.
+        model: a name that ``list_models`` knows, or the path of an ``.onnx`` or ``.engine`` file. Names with ``-photo``
+            are for JPEG, noise and video: an array does not say where it comes from, so that nothing is chosen here.
         scale: how many times larger; None for 4, or for that of the file.
         backend: what runs the model, as ``stereosr doctor`` lists it; never replaced by another one. ``auto`` takes the
             best that works, and logs a warning for each that it passed over though it was expected to work.

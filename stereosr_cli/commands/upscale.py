@@ -23,7 +23,13 @@ from stereosr_cli import options
     "--model",
     multiple=True,
     shell_complete=options.complete_model,
-    help="Name, .onnx or .engine file; several are averaged.  [default: nafssr-t]",
+    help="Name, .onnx or .engine file; several are averaged. auto: nafssr-t for clean pairs, nafssr-t-photo for video, "
+    "for JPEG of quality 95 or less and other lossy files, and for noise of 3 of 255 or more.  [default: auto]",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    help="From 0, the model as it is, to 1, its photo engine: how much noise and JPEG artefacts are removed.",
 )
 @click.option("-l", "--left", help="Folder or glob of the left views; needs -r and -o.")
 @click.option("-r", "--right", help="Folder or glob of the right views.")

@@ -1,9 +1,9 @@
 """``stereosr upscale``, behind its options: find the inputs, open the model, do the items, say what ran."""
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,10 +18,10 @@ from stereosr.batch.manifest import MANIFEST
 from stereosr.errors import SomeItemsFailed, UsageError
 from stereosr.geometry.treatment import Rectify
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
-from stereosr.inference.load import load
+from stereosr.inference.load import load, load_auto
 from stereosr.inference.settings import TileSettings
 from stereosr.io.layouts import Layout, read_pair
-from stereosr.models.library import DEFAULT_MODEL
+from stereosr.models.library import AUTO, DEFAULT_MODEL
 from stereosr_cli.progress import Progress
 from stereosr_cli.report.page import Results
 
@@ -34,6 +34,7 @@ class UpscaleOptions:
         gpu: number of the GPU; None for ``cpu``.
         tile: as in ``TileSettings``.
         depth: bits a sample, None for those of the input.
+        strength: as in ``load``.
         codec, preset, trim, preview: of videos, as in ``Settings``.
     """
 
@@ -41,6 +42,7 @@ class UpscaleOptions:
     scale: int | None
     out: tuple[Path, ...]
     model: tuple[str, ...]
+    strength: float | None
     left: str | None
     right: str | None
     layout: Layout | Literal["auto"]
@@ -78,19 +80,8 @@ def upscale(options: UpscaleOptions) -> int:
     """Do what the options ask for; gives the exit code."""
     if options.quiet:
         logging.getLogger("stereosr").setLevel(logging.ERROR)
-    opened = [
-        load(
-            name,
-            options.scale,
-            backend=options.backend,
-            precision=options.precision,
-            gpu=options.gpu,
-            threads=options.threads,
-        )
-        for name in options.model or (DEFAULT_MODEL,)
-    ]
-    backend: Backend = ModelEnsemble([b for b, _ in opened]) if len(opened) > 1 else opened[0][0]
-    with SelfEnsemble(backend) if options.ensemble else backend as backend:
+    backend, digest = _opened(options)
+    with backend:
         inputs = _collect(options, backend.spec.scale)
         if not options.quiet:
             for line in inputs.left_out:
@@ -102,8 +93,43 @@ def upscale(options: UpscaleOptions) -> int:
                 click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
             return 0
         _check_page(options)
-        _run(inputs, backend, _settings(options, [file for _, file in opened]), options)
+        _run(inputs, backend, _settings(options, digest), options)
     return 0
+
+
+def _opened(options: UpscaleOptions) -> tuple[Backend, str]:
+    """What runs the model or models, and the sha256 of their files."""
+    run = partial(load, backend=options.backend, precision=options.precision, gpu=options.gpu, threads=options.threads)
+    models = options.model or (AUTO,)
+    if options.strength is not None:
+        if len(models) > 1:
+            raise UsageError("--strength is of one model: pass one -n, or leave it out")
+        model = DEFAULT_MODEL if models[0] == AUTO else models[0]
+        opened = [run(model, options.scale, strength=options.strength)]
+    elif AUTO in models:
+        if len(models) > 1:
+            raise UsageError("-n auto is one of two engines for each pair: pass it alone, or two names to average")
+        return load_auto(
+            options.scale,
+            backend=options.backend,
+            precision=options.precision,
+            gpu=options.gpu,
+            threads=options.threads,
+            ensemble=options.ensemble,
+        )
+    else:
+        opened = [run(model, options.scale) for model in models]
+    backend = ModelEnsemble([b for b, _ in opened]) if len(opened) > 1 else opened[0][0]
+    return SelfEnsemble(backend) if options.ensemble else backend, " ".join(digest for _, digest in opened)
+
+
+def _title(options: UpscaleOptions, backend: Backend) -> str:
+    """What the results are of, all of them."""
+    return f"{AUTO} x{backend.spec.scale}" if _is_auto(options) else backend.spec.title
+
+
+def _is_auto(options: UpscaleOptions) -> bool:
+    return options.strength is None and options.model in ((), (AUTO,))
 
 
 def _collect(options: UpscaleOptions, scale: int) -> Inputs:
@@ -127,10 +153,11 @@ def _collect(options: UpscaleOptions, scale: int) -> Inputs:
     return collect_lists(options.left, options.right, naming)
 
 
-def _settings(options: UpscaleOptions, files: list[Path]) -> Settings:
+def _settings(options: UpscaleOptions, digest: str) -> Settings:
     return Settings(
-        model=" ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files),
+        model=digest,
         ensemble=options.ensemble,
+        auto=_is_auto(options),
         swap=options.swap,
         rectify=options.rectify,
         keep_geometry=options.keep_geometry,
@@ -172,7 +199,7 @@ def _show(page: Results, result: Result, swap: bool) -> None:
 
 
 def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleOptions) -> None:
-    items, failed, cut, page = inputs.items, [], [], Results(backend.spec.title)
+    items, failed, cut, page = inputs.items, [], [], Results(_title(options, backend))
     with Progress(len(items), shown=not options.quiet and not options.as_json) as progress:
         manifest = None if options.preview else _manifest(options, items)
         for result in run(items, backend, settings, manifest, progress.plan, progress.tile):
@@ -221,8 +248,10 @@ def _report(result: Result, backend: Backend, progress: Progress) -> None:
     tiles = "1 tile" if result.tiles == 1 else f"{result.tiles} tiles"
     if result.frames:
         tiles += f" · {result.frames} frames · {result.frames / result.seconds:.2f} frames/s"
-    what = f"{backend.spec.title} · {result.device} · {result.precision} · {tiles} · {result.seconds:.1f} s"
-    progress.say(f"{targets}: {what}")
+    why = f" ({result.choice})" if result.choice else ""
+    title = f"{result.model} x{backend.spec.scale}{why}"
+    seconds = f"{result.seconds:.1f} s"
+    progress.say(f"{targets}: {' · '.join([title, result.device, result.precision, tiles, seconds])}")
 
 
 def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
@@ -233,7 +262,8 @@ def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
         "input": [str(p) for p in result.item.sources],
         "output": [str(p) for p in result.item.targets],
         "size": list(result.size),
-        "model": backend.spec.name,
+        "model": result.model,
+        "choice": result.choice or None,
         "scale": backend.spec.scale,
         "precision": result.precision,
         "device": result.device,

@@ -54,12 +54,59 @@ def files(folder: Path) -> set[str]:
 def test_the_example_beats_bicubic_in_both_views(tmp_path):
     done = stereosr("upscale", EXAMPLES / "left.png", EXAMPLES / "right.png", "-s", 4, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "nafssr-t x4 · onnxruntime CPUExecutionProvider · fp32 · 1 tile" in done.stderr
+    assert re.search(
+        r"nafssr-t x4 \(lossless, noise of 0\.\d of 255\) · onnxruntime CPUExecutionProvider · fp32 · 1 tile",
+        done.stderr,
+    )
     assert done.stdout == ""
     for name, truth in (("left", "hr0"), ("right", "hr1")):
         hr = cv2.imread(str(HR / f"{truth}.png"))
         bicubic = imresize(cv2.imread(str(EXAMPLES / f"{name}.png")), 4)
         assert psnr(cv2.imread(str(tmp_path / f"{name}_x4.png")), hr) > psnr(bicubic, hr) + 1
+
+
+def test_each_pair_gets_the_engine_it_needs_and_says_which_and_why(pair, tmp_path):
+    clean, photo = tmp_path / "clean", tmp_path / "photo"
+    for folder in (clean, photo):
+        folder.mkdir()
+    for path in pair:
+        shutil.copy(path, clean)
+        cv2.imwrite(str(photo / f"{path.stem}.jpg"), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 80])
+    done = in_process("upscale", tmp_path, "-o", tmp_path / "out", "--json")
+    rows = {Path(row["input"][0]).parent.name: row for row in map(json.loads, done.stdout.splitlines())}
+    assert (rows["photo"]["model"], rows["photo"]["choice"]) == ("nafssr-t-photo", "JPEG of quality 80")
+    assert rows["clean"]["model"] == "nafssr-t"
+    assert rows["clean"]["choice"].startswith("lossless, noise of ")
+    jpegs = photo / "left.jpg", photo / "right.jpg"
+    forced = in_process("upscale", *jpegs, "-n", "nafssr-t", "-o", tmp_path / "forced", "--json")
+    row = json.loads(forced.stdout)
+    assert (row["model"], row["choice"]) == ("nafssr-t", None)
+    chosen = in_process("upscale", *jpegs, "-o", tmp_path / "chosen")
+    assert "nafssr-t-photo x4 (JPEG of quality 80) · " in chosen.stderr
+
+
+def test_strength_goes_from_the_model_to_its_photo_engine(pair, tmp_path):
+    def result(*arguments):
+        out = tmp_path / "-".join(map(str, arguments))
+        done = in_process("upscale", *pair, "-s", 2, "-o", out, "--json", *arguments)
+        return json.loads(done.stdout)["model"], cv2.imread(str(out / "left_x2.png")).astype(float)
+
+    (first, clean), (last, photo) = (result("-n", name) for name in ("nafssr-t", "nafssr-t-photo"))
+    for strength, same, name in ((0, clean, first), (1, photo, last)):
+        model, pixels = result("--strength", strength)
+        assert model == name
+        np.testing.assert_array_equal(pixels, same)
+    model, between = result("--strength", 0.5)
+    assert model == "nafssr-t-photo@0.5"
+    assert 0 < np.abs(between - clean).mean() < np.abs(photo - clean).mean()
+
+
+def test_contradictions_about_the_model_are_errors(pair):
+    failed(in_process("upscale", *pair, "-n", "auto", "-n", "nafssr-t"), 2, "-n auto", "pass it alone")
+    failed(in_process("upscale", *pair, "-n", "a", "-n", "b", "--strength", 0.5), 2, "--strength is of one model")
+    failed(in_process("upscale", *pair, "-n", "a.onnx", "--strength", 0.5), 2, "pass the model's name")
+    failed(in_process("upscale", *pair, "-n", "gcssr", "--strength", 0.5), 2, "no gcssr x4")
+    failed(in_process("upscale", *pair, "--strength", 1.5), 2, "0<=x<=1")
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -34,6 +34,7 @@ class Settings:
     Attributes:
         model: sha256 of the model file or files, which tells a resumed job whether its results are of this model.
         ensemble: the backend is a self-ensemble; for the same purpose.
+        auto: look at each pair, to choose its engine.
         swap: exchange the views before anything else.
         rectify: whether the right view is brought onto the rows of the left one; see ``choose_treatment``.
         keep_geometry: the right result is as the right view was, even where that was aligned for the model.
@@ -48,6 +49,7 @@ class Settings:
 
     model: str
     ensemble: bool = False
+    auto: bool = False
     swap: bool = False
     rectify: Rectify = "auto"
     keep_geometry: bool = False
@@ -74,6 +76,8 @@ class Result:
         missing: of a video, frames that could not be read.
         seconds: that the inference took; of a video, the whole conversion.
         peak_memory: bytes, of the process so far.
+        model: the name of what ran.
+        choice: why that engine was chosen; empty where it was not.
         device: what ran, as the backend reports it; empty if nothing did.
         precision: what ran, e.g. ``fp16``; says so if some tiles were done in another one.
         alignment: of the right view, as ``described`` tells it; None where there was none.
@@ -90,6 +94,8 @@ class Result:
     missing: int = 0
     seconds: float = 0.0
     peak_memory: int = 0
+    model: str = ""
+    choice: str = ""
     device: str = ""
     precision: str = ""
     alignment: dict[str, Any] | None = None

@@ -19,6 +19,8 @@ from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.manifest import Manifest, file_sha256
 from stereosr.batch.pictures import Views, encode_results, read_views, upscale_views
 from stereosr.errors import OutOfMemory, StereosrError, UsageError, reason
+from stereosr.inference.auto import AutoEngine
+from stereosr.inference.choice import VIDEO, Choice
 from stereosr.io.detect import detect_by_name
 from stereosr.io.images import Picture
 
@@ -42,7 +44,7 @@ def run(
 
     Args:
         items: no two with a target in common, as ``collect`` gives them.
-        backend: used in the calling thread alone.
+        backend: used in the calling thread alone. An ``AutoEngine`` needs settings that say ``auto``.
         manifest: the file by which a job resumes; None to remember nothing. What an earlier run did with the same
             input, model, settings and targets is skipped. A file that lies at a target, and was not written for the
             same, makes the item fail, unless settings say ``overwrite``.
@@ -106,6 +108,7 @@ class _Job:
             result = Result(item, "failed", _explained(item, error))
         del preparing  # a failure's traceback would keep this frame, and with it the pictures
         ran = self.backend.report()
+        result = replace(result, model=self.backend.spec.name)
         return replace(result, device=ran.device, precision=ran.precision, warnings=[*result.warnings, *ran.warnings])
 
     def _work(self, item: Item, prepared: _Prepared) -> Result:
@@ -114,8 +117,17 @@ class _Job:
         if prepared.views is None:
             if self.settings.preview is not None and not _is_video(item):
                 raise UsageError(f"{item.name} is no video: leave out --preview")
-            return self._clip(item, prepared.key)
-        return self._pictures(item, prepared.key, prepared.views)
+            choice = self._chosen(VIDEO)
+            return replace(self._clip(item, prepared.key), choice=choice)
+        choice = self._chosen(prepared.views.choice)
+        return replace(self._pictures(item, prepared.key, prepared.views), choice=choice)
+
+    def _chosen(self, choice: Choice | None) -> str:
+        """Have the engine of this choice used; gives the reason, nothing where there is only one engine."""
+        if choice is None or not isinstance(self.backend, AutoEngine):
+            return ""
+        self.backend.take(choice)
+        return choice.why
 
     def _pictures(self, item: Item, key: str, views: Views) -> Result:
         pictures, result = upscale_views(

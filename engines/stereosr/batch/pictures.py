@@ -16,6 +16,7 @@ from stereosr.errors import OutOfMemory, UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.rectify import Alignment, move
 from stereosr.geometry.treatment import Treatment, choose_treatment
+from stereosr.inference.choice import Choice, choose_engine
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.tiling import TilePlan
 from stereosr.inference.treated import upscale_treated
@@ -30,12 +31,13 @@ from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Both views, in order; what was seen of the pair; and what is done about it."""
+    """Both views, in order; what was seen of the pair; what is done about it; and the engine it needs, if asked for."""
 
     left: Picture
     right: Picture
     report: PairReport
     treatment: Treatment
+    choice: Choice | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -57,13 +59,14 @@ def read_views(item: Item, settings: Settings) -> Views:
         raise UsageError(
             f"{item.name}: left is {a}, right is {b}: the views of a pair have one size; crop or resize one"
         )
+    choice = choose_engine(left, right, item.layout) if settings.auto else None
     if settings.swap:
         left, right = right, left
     left, right = _filled(left), _filled(right)
     report = check_pair_or_unknown(left, right)
     treatment = choose_treatment(report, settings.rectify, keep_geometry=settings.keep_geometry)
     notes = (*dict.fromkeys(left.notes + right.notes), *treatment.notes)
-    return Views(left, right, report, replace(treatment, notes=notes))
+    return Views(left, right, report, replace(treatment, notes=notes), choice)
 
 
 def upscale_views(

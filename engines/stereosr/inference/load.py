@@ -1,14 +1,21 @@
 """Find a model and open it in a backend: what the Python API and the command line have in common."""
 
+import hashlib
 import logging
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from stereosr.backends.base import Backend, BackendInfo, RunOptions
-from stereosr.backends.registry import available_backends, open_model
+from stereosr.backends.registry import available_backends, open_model, select
 from stereosr.errors import UsageError
+from stereosr.inference.auto import AutoEngine
+from stereosr.inference.ensemble import SelfEnsemble
+from stereosr.models.blend import blend
 from stereosr.models.engine_file import SUFFIX
-from stereosr.models.library import find_model, spec_of_file
+from stereosr.models.library import DEFAULT_MODEL, find_model, is_path, photo_name, spec_of_file
 
 _log = logging.getLogger("stereosr")
 
@@ -21,7 +28,8 @@ def load(
     precision: str = "auto",
     gpu: int | None = 0,
     threads: int | None = None,
-) -> tuple[Backend, Path]:
+    strength: float | None = None,
+) -> tuple[Backend, str]:
     """Open a model. Logs a warning where a better backend was expected to work and could not be used.
 
     Args:
@@ -31,24 +39,79 @@ def load(
         precision: ``fp16``, ``fp32``, or ``auto`` for what suits the backend.
         gpu: number of the GPU; None to use none.
         threads: of the CPU, None for all that this process may use.
+        strength: from 0, the model, to 1, its photo engine: the network that far on the way. None for the model.
 
     Returns:
-        The backend, and the file that it runs.
+        The backend, and the sha256 of the file that it runs, in hex.
 
     Raises:
         UsageError: if there is no such model or backend, or the arguments contradict each other.
         BackendUnavailable: if the backend cannot be used here.
         OutOfMemory: if the model does not fit.
     """
-    opened, file, choice = open_model(
-        partial(find_file, name, scale, precision),
-        SUFFIX if name.endswith(SUFFIX) else ".onnx",
-        backend_without_gpu(backend) if gpu is None else backend,
-        RunOptions(threads=threads, gpu=gpu or 0),
-    )
+    with ExitStack() as folder:
+        find: Callable[[BackendInfo], Path] = partial(find_file, name, scale, precision)
+        if strength is not None:
+            where = Path(folder.enter_context(TemporaryDirectory(prefix="stereosr-")))
+            find = partial(_find_blend, name, scale, precision, strength, where)
+        opened, file, choice = open_model(
+            find,
+            SUFFIX if name.endswith(SUFFIX) else ".onnx",
+            backend_without_gpu(backend) if gpu is None else backend,
+            RunOptions(threads=threads, gpu=gpu or 0),
+        )
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
     if choice.stepped_down:
         _log.warning("%s is used; not %s", choice.name, "; not ".join(choice.stepped_down))
-    return opened, file
+    return opened, digest
+
+
+def load_auto(
+    scale: int | None, *, backend: str, precision: str, gpu: int | None, threads: int | None, ensemble: bool
+) -> tuple[AutoEngine, str]:
+    """The default model and its photo engine, to choose between for each pair; nothing is opened yet.
+
+    Logs a warning where there is no photo engine, and the clean one will do all.
+
+    Args:
+        scale, backend, precision, gpu, threads: as for ``load``.
+        ensemble: run each as a self-ensemble.
+
+    Returns:
+        The backend, and the sha256 of the files in hex.
+
+    Raises:
+        UsageError, BackendUnavailable: as ``load``.
+    """
+    kind = select(backend_without_gpu(backend) if gpu is None else backend, ".onnx")
+    files = [find_file(DEFAULT_MODEL, scale, precision, kind)]
+    spec = spec_of_file(files[0])
+    try:
+        files.append(find_file(photo_name(DEFAULT_MODEL), spec.scale, precision, kind))
+    except UsageError as error:
+        _log.warning("%s is used for all pairs, those with noise and JPEG too: %s", spec.title, error)
+
+    def open_engine(name: str) -> Backend:
+        opened, _ = load(name, spec.scale, backend=backend, precision=precision, gpu=gpu, threads=threads)
+        return SelfEnsemble(opened) if ensemble else opened
+
+    names = (DEFAULT_MODEL, photo_name(DEFAULT_MODEL))[: len(files)]
+    digests = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    return AutoEngine(spec, [partial(open_engine, name) for name in names]), " ".join(digests)
+
+
+def _find_blend(
+    name: str, scale: int | None, precision: str, strength: float, folder: Path, _kind: BackendInfo
+) -> Path:
+    """The file of a network between a model and its photo engine, made in the folder; of one of the two at its end."""
+    if is_path(name) or precision == "fp16":
+        raise UsageError("strength is between a model and its photo engine in fp32: pass the model's name, and no fp16")
+    ends = [find_model(model, scale) for model in (name, photo_name(name))]
+    if strength in (0, 1):
+        return ends[int(strength)]
+    file = folder / f"{name}.onnx"
+    file.write_bytes(blend(ends[0], ends[1], strength))
+    return file
 
 
 def find_file(name: str, scale: int | None, precision: str, kind: BackendInfo) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from stereosr.errors import UsageError, install_hint
-from stereosr.io.images import Picture, UnreadableImage, check_pixel_limit
+from stereosr.io.images import Coding, Picture, UnreadableImage, check_pixel_limit
 from stereosr.io.metadata import Metadata
 from stereosr.types import Pixels
 
@@ -77,4 +77,4 @@ def _heic_picture(view: Any, path: Path) -> Picture:
     grey, alpha = samples.shape[2] < 3, samples.shape[2] in (2, 4)
     metadata = Metadata(*(view.info.get(name) for name in ("icc_profile", "exif", "xmp")))
     pixels = samples[..., :1].repeat(3, 2) if grey else np.ascontiguousarray(samples[..., :3])
-    return Picture(pixels, samples[..., -1].copy() if alpha else None, grey, metadata)
+    return Picture(pixels, samples[..., -1].copy() if alpha else None, grey, metadata, coding=Coding("HEIC"))

@@ -14,6 +14,7 @@ from PIL import ExifTags, ImageCms, JpegImagePlugin, PngImagePlugin, PpmImagePlu
 from PIL import Image as Pil
 
 from stereosr.errors import StereosrError, reason
+from stereosr.io.jpeg import quality_of_table
 from stereosr.io.metadata import NO_METADATA, Metadata, upright_xmp
 from stereosr.types import Pixels
 
@@ -66,6 +67,17 @@ class UnreadableImage(StereosrError):
 
 
 @dataclass(frozen=True, slots=True)
+class Coding:
+    """A lossy coding: its name, and for JPEG libjpeg's quality whose table is nearest to the file's."""
+
+    name: str
+    quality: int | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.quality is None else f"{self.name} of quality {self.quality}"
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """One view as it lies in a file.
 
@@ -75,6 +87,7 @@ class Picture:
         grey: to be written as one channel.
         metadata: an orientation in it is already applied to the pixels and reset to 1.
         notes: what of the file was not read, in words.
+        coding: by which the file lost something; None if it is lossless.
     """
 
     pixels: Pixels
@@ -82,6 +95,7 @@ class Picture:
     grey: bool = False
     metadata: Metadata = NO_METADATA
     notes: tuple[str, ...] = ()
+    coding: Coding | None = None
 
 
 def read_picture(path: Path) -> Picture:
@@ -113,7 +127,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
         return read_single_heic(data, path)
     file = open_image(data, path)
     try:
-        wide, tiles = _is_wide(file), list(getattr(file, "tile", []))
+        wide, tiles, coding = _is_wide(file), list(getattr(file, "tile", [])), _coding(file, data)
         file.load()  # strict: fails where data is missing, which OpenCV would fill with grey
         orientation, metadata, unfit = _metadata(file)
         picture = _sixteen_bit(file, data, tiles) if wide else _eight_bit(file, metadata.icc)
@@ -130,6 +144,7 @@ def decode_picture(data: bytes, path: Path) -> Picture:
         picture.grey,
         metadata,
         tuple(notes),
+        coding,
     )
 
 
@@ -183,6 +198,25 @@ def _is_wide(file: Pil.Image) -> bool:
     if isinstance(file, PngImagePlugin.PngImageFile):
         return any(";16" in str(tile[3]) for tile in file.tile)
     return isinstance(file, TiffImagePlugin.TiffImageFile) and 16 in file.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, ())
+
+
+def _coding(file: Pil.Image, data: bytes) -> Coding | None:
+    """What of a file that is read here can be lossy: JPEG, MPO being of its kind, and one of WebP's two codings."""
+    if isinstance(file, JpegImagePlugin.JpegImageFile):
+        tables = file.quantization
+        return Coding("JPEG", quality_of_table(np.array(tables[min(tables)])) if tables else None)
+    return Coding("WebP") if file.format == "WEBP" and _is_lossy_webp(data) else None
+
+
+def _is_lossy_webp(data: bytes) -> bool:
+    """Whether the first coded picture is VP8: its chunk may lie in that of a frame, behind 16 bytes of its own."""
+    at = 12
+    while at + 8 <= len(data):
+        name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if name in (b"VP8 ", b"VP8L"):
+            return name == b"VP8 "
+        at += 24 if name == b"ANMF" else 8 + size + size % 2
+    return False
 
 
 def _sixteen_bit(file: Pil.Image, data: bytes, tiles: list[Any]) -> Picture:

@@ -12,7 +12,14 @@ from stereosr.models.spec import ModelSpec, read_spec
 from stereosr.system import cache_dir
 
 DEFAULT_MODEL = "nafssr-t"
+AUTO = "auto"
+"""In the place of a model's name: the default model or its photo engine, as each pair needs."""
 BUNDLED = Path(__file__).with_name("bundled")
+
+
+def photo_name(model: str) -> str:
+    """What the photo engine of a model is called: the one that was trained on noise and lossy coding."""
+    return f"{model}-photo"
 
 
 def file_name(model: str, scale: int) -> str:
@@ -88,6 +95,11 @@ def spec_of_file(path: Path) -> ModelSpec:
     return read_engine(path).spec if path.suffix == SUFFIX else read_spec(path)
 
 
+def is_path(name: str) -> bool:
+    """A name has neither suffix nor separator: a file called like a model is not in its way."""
+    return bool(Path(name).suffix) or "/" in name or os.sep in name
+
+
 def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = ("fp32",)) -> Path:
     """The file of a model given by name (with its scale, 4 if None) or by path; of the first precision there is.
 
@@ -97,7 +109,7 @@ def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = 
         UsageError: if there is none; the message lists what there is, or says what a given file has.
     """
     path = Path(name)
-    if path.suffix or "/" in name or os.sep in name:  # a name has neither: a file called like a model is not in its way
+    if is_path(name):
         spec = spec_of_file(path)
         if scale not in (None, spec.scale):
             raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")

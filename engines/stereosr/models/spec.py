@@ -4,15 +4,19 @@ import json
 import math
 import mmap
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from stereosr.errors import UsageError
+from stereosr.models.protobuf import fields, message
 
 METADATA_KEY = "stereosr"
 """The key of the JSON string in the ONNX file's ``metadata_props``."""
+
+_METADATA_PROPS = 14
+"""The number of that field of a ModelProto; each is a StringStringEntryProto."""
 
 INPUTS, OUTPUTS = ("left", "right"), ("left_sr", "right_sr")
 """The names of a graph's tensors."""
@@ -140,11 +144,9 @@ def read_spec(path: Path) -> ModelSpec:
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for number, value in _fields(data, 0, len(data)):
-                if number == 14:  # ModelProto.metadata_props, a StringStringEntryProto
-                    entry = dict(_fields(value, 0, len(value)))
-                    if entry.get(1) == METADATA_KEY.encode():
-                        return ModelSpec.from_json(entry[2].decode())
+            if (at := _spec_entry(data)) is not None:
+                text = dict(fields(data, at.start, at.stop))[2]
+                return ModelSpec.from_json(bytes(data[text]).decode() if isinstance(text, slice) else "")
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist") from None
     except (OSError, ValueError, IndexError, KeyError) as error:
@@ -154,34 +156,19 @@ def read_spec(path: Path) -> ModelSpec:
     raise UsageError(f"{path} carries no stereosr specification; make one with 'stereosr export'")
 
 
-def _fields(data: Any, at: int, end: int) -> Iterator[tuple[int, bytes]]:
-    """The length-delimited fields of a protobuf message, (number, bytes); the graph (number 7) is passed over."""
-    while at < end:
-        key, at = _varint(data, at)
-        number, kind = key >> 3, key & 7
-        if kind == 0:
-            _, at = _varint(data, at)
-        elif kind == 2:
-            size, at = _varint(data, at)
-            if at + size > end:
-                raise ValueError("truncated")
-            if number != 7:
-                yield number, bytes(data[at : at + size])
-            at += size
-        elif kind in (1, 5):
-            at += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"wire type {kind}")
+def with_spec(data: bytes, spec: ModelSpec) -> bytes:
+    """An ONNX file of ours, with another specification in the place of its own."""
+    at = _spec_entry(data)
+    assert at is not None, "a file that read_spec has read"
+    entry = message(1, METADATA_KEY.encode()) + message(2, spec.to_json().encode())
+    return data.replace(message(_METADATA_PROPS, data[at]), message(_METADATA_PROPS, entry))
 
 
-def _varint(data: Any, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-        shift += 7
-        if shift > 63:
-            raise ValueError("number too long")
+def _spec_entry(data: Any) -> slice | None:
+    """Where the entry with the specification lies among the metadata."""
+    for number, at in fields(data, 0, len(data)):
+        if number == _METADATA_PROPS and isinstance(at, slice):
+            key = dict(fields(data, at.start, at.stop)).get(1)
+            if isinstance(key, slice) and data[key] == METADATA_KEY.encode():
+                return at
+    return None

@@ -1,1 +1,0 @@
-"""``stereosr serve``: jobs, the HTTP application around them, and a page."""
