@@ -1,0 +1,1 @@
+"""``stereosr serve``: jobs, the HTTP application around them, and a page."""
