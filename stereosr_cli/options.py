@@ -42,6 +42,20 @@ class Tile(click.ParamType[tuple[int, int] | None]):
         return int(match[1]), int(match[2] or 0)
 
 
+class Shard(click.ParamType[tuple[int, int]]):
+    """``2/8``, the second of eight parts; gives (2, 8)."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d+)/(\d+)", value)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            self.fail(f"invalid shard {value!r}: write 1/8 to 8/8", param, ctx)
+        return int(match[1]), int(match[2])
+
+
 class Gpu(click.ParamType[int | None]):
     """The number of a GPU; ``cpu`` gives None."""
 

@@ -113,6 +113,9 @@ from stereosr_cli import options
 @click.option("--preview", type=click.IntRange(1), help="Write so many frames of a video as PNG, and nothing else.")
 @click.option("--overwrite", is_flag=True, help="Write over existing files.")
 @click.option("--resume", is_flag=True, help="Skip what an earlier run finished; always so for folders.")
+@click.option(
+    "--shard", type=options.Shard(), help="Do one of N parts of a folder, on each of N machines that share it."
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout.")

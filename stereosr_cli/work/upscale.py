@@ -1,8 +1,9 @@
 """``stereosr upscale``, behind its options: find the inputs, open the model, do the items, say what ran."""
 
+import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from stereosr.backends.base import Backend
 from stereosr.batch.inputs import Inputs, Naming, collect, collect_lists, is_file_name
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.job import run
-from stereosr.batch.manifest import MANIFEST
+from stereosr.batch.manifest import manifest_name
 from stereosr.errors import SomeItemsFailed, UsageError
 from stereosr.geometry.treatment import Rectify
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
@@ -69,6 +70,7 @@ class UpscaleOptions:
     preview: int | None
     overwrite: bool
     resume: bool
+    shard: tuple[int, int] | None
     fail_fast: bool
     dry_run: bool
     as_json: bool
@@ -88,10 +90,15 @@ def upscale(options: UpscaleOptions) -> int:
                 click.echo(line, err=True)
         if not inputs.items:
             raise UsageError("no stereo pair found: see 'How pairs are found' in docs/folders.md, or use -l and -r")
+        if options.shard:
+            part, parts = options.shard
+            inputs = replace(inputs, items=tuple(item for item in inputs.items if _shard_of(item, parts) == part))
         if options.dry_run:
             for item in inputs.items:
                 click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
             return 0
+        if not inputs.items:
+            return 0  # of a shard
         _check_page(options)
         _run(inputs, backend, _settings(options, digest), options)
     return 0
@@ -177,6 +184,11 @@ def _settings(options: UpscaleOptions, digest: str) -> Settings:
     )
 
 
+def _shard_of(item: Item, count: int) -> int:
+    """Which part an item belongs to, from 1; by its name alone, so that a folder that grows moves none."""
+    return int.from_bytes(hashlib.sha256(item.name.encode(errors="surrogateescape")).digest()[:8]) % count + 1
+
+
 def _check_page(options: UpscaleOptions) -> None:
     """Before the work, not after it."""
     if options.html:
@@ -233,7 +245,7 @@ def _manifest(options: UpscaleOptions, items: tuple[Item, ...]) -> Path | None:
     """Where a job of folders, or one that is to be resumed, remembers what it did."""
     if options.resume or options.left is not None or any(path.is_dir() for path in options.paths):
         out = options.out[0] if options.out and not is_file_name(options.out[0]) else None
-        return (out or items[0].targets[0].parent) / MANIFEST
+        return (out or items[0].targets[0].parent) / manifest_name(options.shard)
     return None
 
 

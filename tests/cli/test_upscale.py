@@ -506,3 +506,26 @@ def test_a_shell_completes(words, offered):
         _STEREOSR_COMPLETE="bash_complete", COMP_WORDS=f"stereosr {words}", COMP_CWORD=str(len(words.split(" ")))
     )
     assert f"plain,{offered}" in done.stdout.splitlines()
+
+
+def test_shards_do_a_folder_together_and_a_run_without_finds_all_done(tmp_path, pair):
+    """Each pair is of one shard, whatever else the folder holds; each shard has its manifest, which all others read."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for name in "abcdef":
+        for file, side in zip(pair, "LR", strict=True):
+            shutil.copy(file, photos / f"{name}_{side}.png")
+    command = ("upscale", photos, "-o", out, "-s", 2)
+    listed = [in_process(*command, "--dry-run", "--shard", f"{i}/3").stdout.splitlines() for i in (1, 2, 3)]
+    assert sorted(line for lines in listed for line in lines) == in_process(*command, "--dry-run").stdout.splitlines()
+    assert all(listed)
+    for side in "LR":
+        shutil.copy(photos / f"a_{side}.png", photos / f"g_{side}.png")
+    more = in_process(*command, "--dry-run", "--shard", "1/3").stdout.splitlines()
+    assert [line for line in more if "g_L" not in line] == listed[0]
+    for shard in ("1/3", "2/3", "3/3"):
+        assert in_process(*command, "--shard", shard).returncode == 0
+    whole = in_process(*command)
+    assert (whole.returncode, whole.stderr.count("done before")) == (0, 7)
+    assert {p.name for p in out.glob("*.jsonl")} == {f"stereosr-manifest-{i}-of-3.jsonl" for i in (1, 2, 3)}
+    failed(in_process(*command, "--shard", "4/3"), 2, "invalid shard '4/3': write 1/8 to 8/8")

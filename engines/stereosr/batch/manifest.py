@@ -17,8 +17,16 @@ from stereosr.errors import StereosrError, reason
 MANIFEST = "stereosr-manifest.jsonl"
 
 
+def manifest_name(shard: tuple[int, int] | None) -> str:
+    """What the manifest of a job is called; each of several machines that share one writes its own."""
+    return MANIFEST if shard is None else "stereosr-manifest-{}-of-{}.jsonl".format(*shard)
+
+
 class Manifest:
     """The manifest at ``path``, read once; with None, a job that remembers nothing.
+
+    What other shards of the job noted in the same folder counts as well, so that it may go on in other shards, or in
+    none. They are read where a job begins: two that do the same item at once are not kept apart.
 
     Raises:
         StereosrError: if there is one that cannot be read.
@@ -28,13 +36,17 @@ class Manifest:
         self._path = path
         self._done: set[str] = set()
         self._written: dict[tuple[str, str], set[str]] = {}  # key and target to the sha256 of what was written there
-        if path is None or not path.exists():
+        if path is None:
             return
+        for file in sorted({*path.parent.glob("stereosr-manifest*.jsonl"), *([path] if path.exists() else [])}):
+            self._read(file)
+
+    def _read(self, file: Path) -> None:
         try:
-            text = path.read_text(encoding="utf-8", errors="replace")
+            text = file.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
-            raise StereosrError(f"cannot read {path}: {reason(error)}") from error
-        if not text.endswith("\n"):
+            raise StereosrError(f"cannot read {file}: {reason(error)}") from error
+        if file == self._path and not text.endswith("\n"):
             self._append("")  # what follows a line that was cut short begins a new one
         for line in text.splitlines():
             try:
