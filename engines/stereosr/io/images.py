@@ -2,6 +2,7 @@
 
 import io
 import struct
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -340,12 +341,39 @@ def _metadata(file: Pil.Image) -> tuple[int, Metadata, list[str]]:
     """The orientation still to be applied, what else the file says, and what of that is left out."""
     orientation, exif = _exif(file)
     xmp, unfit = _xmp_packet(file)
-    info, segments = file.info, dict(reversed(getattr(file, "applist", [])))
+    info, segments = file.info, dict(_segments(file))
     dpi = info.get("dpi") if info.get("jfif_unit") or file.format in ("PNG", "BMP") else None  # else EXIF has it
     photoshop = segments.get("APP13")
     iptc = photoshop if photoshop and photoshop.startswith(b"Photoshop 3.0\0") else None
     comment = info.get("comment") if isinstance(file, JpegImagePlugin.JpegImageFile) else None
-    return orientation, Metadata(info.get("icc_profile"), exif, xmp, dpi, comment, iptc), unfit
+    parallax = _parallax(segments.get("APP2", b""))
+    return orientation, Metadata(info.get("icc_profile"), exif, xmp, dpi, comment, iptc, parallax), unfit
+
+
+def _segments(file: Pil.Image) -> Iterator[tuple[str, bytes]]:
+    """The application segments of a JPEG file, the last one first; of APP2, that of MPO only."""
+    for name, body in reversed(getattr(file, "applist", [])):
+        if name != "APP2" or body.startswith(b"MPF\0"):
+            yield name, body
+
+
+def _parallax(segment: bytes) -> bytes | None:
+    """How a view of an MPO file was taken; see ``Metadata``. None without the directory that says it."""
+    if not segment.startswith(b"MPF\0"):
+        return None
+    with suppress(Exception):  # as in _exif
+        data = io.BytesIO(segment[4:])
+        directory = TiffImagePlugin.ImageFileDirectory_v2(data.read(8))
+        for _ in range(2):  # a directory of all views may come before that of this one
+            if not directory.next:
+                break
+            data.seek(directory.next)
+            directory.load(data)
+            if 0xB205 in directory and 0xB206 in directory:
+                angle, distance = directory[0xB205], directory[0xB206]
+                found = struct.pack("<llLL", *(n for v in (angle, distance) for n in (v.numerator, v.denominator)))
+                return found if found != b"\xff" * 16 else None  # that is how unknown is written
+    return None
 
 
 def _exif(file: Pil.Image) -> tuple[int, bytes | None]:

@@ -42,6 +42,8 @@ class Metadata:
         dpi: pixels an inch, across and down.
         comment: of a JPEG file.
         iptc: the body of Photoshop's segment (APP13) of a JPEG file.
+        parallax: of a view in an MPO file, the convergence angle and the distance from the first camera, as the two
+            fractions that lie in the file (CIPA DC-007, tags 0xB205 and 0xB206), in its little-endian form.
     """
 
     icc: bytes | None = None
@@ -50,6 +52,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     comment: bytes | None = None
     iptc: bytes | None = None
+    parallax: bytes | None = None
 
     def scaled(self, factor: float) -> "Metadata":
         """For a picture with ``factor`` times the pixels a side: those of a panorama, and a sensor's pixels an inch."""

@@ -85,13 +85,15 @@ def mpo_frames(data: bytes, path: Path) -> tuple[bytes, bytes]:
 def mpo_bytes(left: Picture, right: Picture, quality: int | None, path: Path) -> bytes:
     """Two JPEG files in a row and the directories that join them (CIPA DC-007, Multi-Picture Format)."""
     first, second = (encode_picture(view, "JPEG", quality, path) for view in (left, right))
-    second = _with_segment(second, 2, b"MPF\0II*\0" + struct.pack("<L", 8) + _view_directory(8, 2, version=True))
-    length = len(first) + 4 + len(_mpf_index(0, 0, 0))
+    parallaxes = [view.metadata.parallax or _UNKNOWN * 2 for view in (left, right)]
+    directory = _view_directory(8, 2, parallaxes[1], version=True)
+    second = _with_segment(second, 2, b"MPF\0II*\0" + struct.pack("<L", 8) + directory)
+    length = len(first) + 4 + len(_mpf_index(0, 0, 0, parallaxes[0]))
     head = _end_of_exif(first) + 8  # offsets count from behind the marker, the length and the name of the segment
-    return _with_segment(first, 2, _mpf_index(length, len(second), length - head)) + second
+    return _with_segment(first, 2, _mpf_index(length, len(second), length - head, parallaxes[0])) + second
 
 
-def _mpf_index(first: int, second: int, offset: int) -> bytes:
+def _mpf_index(first: int, second: int, offset: int, parallax: bytes) -> bytes:
     """The first view's segment: a directory of both, then its own."""
     entries = struct.pack("<LLLHH", _DISPARITY | 1 << 29, first, 0, 0, 0) + struct.pack(
         "<LLLHH", _DISPARITY, second, offset, 0, 0
@@ -104,12 +106,12 @@ def _mpf_index(first: int, second: int, offset: int) -> bytes:
         + struct.pack("<HHLL", _MPF_ENTRIES, 7, len(entries), 50)
         + struct.pack("<L", 50 + len(entries))
         + entries
-        + _view_directory(50 + len(entries), 1, version=False)
+        + _view_directory(50 + len(entries), 1, parallax, version=False)
     )
 
 
-def _view_directory(at: int, number: int, version: bool) -> bytes:
-    """Which view this is, counted from the left, the first being the base; angle and distance are unknown."""
+def _view_directory(at: int, number: int, parallax: bytes, version: bool) -> bytes:
+    """Which view this is, counted from the left, the first being the base; angle and distance."""
     rows = [struct.pack("<HHL4s", 0xB000, 7, 4, b"0100")] if version else []
     values = at + 2 + 12 * (len(rows) + 4) + 4
     rows += [
@@ -118,7 +120,7 @@ def _view_directory(at: int, number: int, version: bool) -> bytes:
         struct.pack("<HHLL", 0xB205, 10, 1, values),
         struct.pack("<HHLL", 0xB206, 5, 1, values + 8),
     ]
-    return struct.pack("<H", len(rows)) + b"".join(rows) + bytes(4) + _UNKNOWN * 2
+    return struct.pack("<H", len(rows)) + b"".join(rows) + bytes(4) + parallax
 
 
 def _with_segment(jpeg: bytes, number: int, body: bytes) -> bytes:

@@ -229,6 +229,18 @@ class TestMpo:
         write_stereo(tmp_path / "a.mpo", *views, "mpo")
         assert [v.metadata for v in read_stereo(tmp_path / "a.mpo")] == [v.metadata for v in views]
 
+    def test_angle_and_distance_of_the_cameras_stay(self, tmp_path: Path) -> None:
+        """Also where the views went through other steps; what is unknown is written as that."""
+        given = [struct.pack("<llLL", angle, 10, 77, 1000) for angle in (0, -12)]
+        views = [replace(v, metadata=Metadata(parallax=p)) for v, p in zip(scene(), given, strict=True)]
+        write_stereo(tmp_path / "a.mpo", *views, "mpo")
+        back = read_stereo(tmp_path / "a.mpo")
+        assert [view.metadata.parallax for view in back] == given
+        write_stereo(tmp_path / "b.mpo", *(replace(v, metadata=v.metadata.scaled(2)) for v in back), "mpo")
+        assert [view.metadata.parallax for view in read_stereo(tmp_path / "b.mpo")] == given
+        write_stereo(tmp_path / "c.mpo", *scene(), "mpo")
+        assert {v.metadata.parallax for v in read_stereo(tmp_path / "c.mpo")} == {None}
+
     def test_pillows_own(self, tmp_path: Path) -> None:
         views = [Pil.fromarray(v.pixels) for v in scene()]
         views[0].save(tmp_path / "a.mpo", save_all=True, append_images=views[1:], quality=98)
