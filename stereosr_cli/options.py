@@ -97,7 +97,7 @@ def complete_model(_ctx: click.Context, _param: click.Parameter, incomplete: str
     return sorted({spec.name for spec in available_models().values() if spec.name.startswith(incomplete)})
 
 
-def _complete_scale(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+def complete_scale(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
     from stereosr.models.library import available_models
 
     scales = sorted({spec.scale for spec in available_models().values()})
@@ -138,7 +138,7 @@ def scale(default: str = "4") -> Callable[[Command], Command]:
         "-s",
         "--scale",
         type=click.IntRange(2),
-        shell_complete=_complete_scale,
+        shell_complete=complete_scale,
         help=f"How many times larger: 2 or 4.  [default: {default}]",
     )
 

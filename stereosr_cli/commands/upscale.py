@@ -10,7 +10,16 @@ from stereosr_cli import options
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="LEFT RIGHT | PATH...")
-@options.scale()
+@click.option(
+    "-s",
+    "--scale",
+    type=click.FloatRange(1, 16, min_open=True),
+    shell_complete=options.complete_scale,
+    help="How many times larger, as 2, 1.5 or 8; two models in a row beyond 4.  [default: 4]",
+)
+@click.option("--width", type=click.IntRange(1), help="Of one result in pixels, instead of -s; its shape is kept.")
+@click.option("--height", type=click.IntRange(1), help="Likewise; with both the result fits into them.")
+@click.option("--max-size", type=click.IntRange(1), help="The longer side of a result at most, in pixels.")
 @click.option(
     "-o",
     "--out",

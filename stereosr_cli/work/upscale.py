@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,14 @@ from stereosr.batch.job import run
 from stereosr.batch.manifest import manifest_name
 from stereosr.errors import SomeItemsFailed, UsageError
 from stereosr.geometry.treatment import Rectify
+from stereosr.inference.cascade import Cascade, steps_to
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
 from stereosr.inference.load import load, load_auto
 from stereosr.inference.settings import TileSettings
+from stereosr.inference.size import OutputSize
+from stereosr.io.detect import detect_by_name
 from stereosr.io.layouts import Layout, read_pair
-from stereosr.models.library import AUTO, DEFAULT_MODEL
+from stereosr.models.library import AUTO, DEFAULT_MODEL, available_models
 from stereosr_cli.progress import Progress
 from stereosr_cli.report.page import Results
 
@@ -40,7 +44,10 @@ class UpscaleOptions:
     """
 
     paths: tuple[Path, ...]
-    scale: int | None
+    scale: float | None
+    width: int | None
+    height: int | None
+    max_size: int | None
     out: tuple[Path, ...]
     model: tuple[str, ...]
     strength: float | None
@@ -82,9 +89,10 @@ def upscale(options: UpscaleOptions) -> int:
     """Do what the options ask for; gives the exit code."""
     if options.quiet:
         logging.getLogger("stereosr").setLevel(logging.ERROR)
-    backend, digest = _opened(options)
+    size = OutputSize(scale=options.scale, width=options.width, height=options.height, largest=options.max_size)
+    backend, digest = _opened(options, _largest_scale(options, size))
     with backend:
-        inputs = _collect(options, backend.spec.scale)
+        inputs = _collect(options, _suffix(options, backend.spec.scale))
         if not options.quiet:
             for line in inputs.left_out:
                 click.echo(line, err=True)
@@ -100,34 +108,67 @@ def upscale(options: UpscaleOptions) -> int:
         if not inputs.items:
             return 0  # of a shard
         _check_page(options)
-        _run(inputs, backend, _settings(options, digest), options)
+        if size.scale == backend.spec.scale:
+            size = replace(size, scale=None)
+        _run(inputs, backend, replace(_settings(options, digest), size=size), options)
     return 0
 
 
-def _opened(options: UpscaleOptions) -> tuple[Backend, str]:
-    """What runs the model or models, and the sha256 of their files."""
+def _largest_scale(options: UpscaleOptions, size: OutputSize) -> float | None:
+    """The scale that is needed at least; where a width or a height is asked for, the first pair decides."""
+    if options.width is None and options.height is None:
+        return options.scale
+    for item in _collect(options, _suffix(options, 0)).items:
+        if detect_by_name(item.sources[0]).kind != "video":
+            left, _ = read_pair(item.sources, item.layout if len(item.sources) == 1 else "auto")
+            height, width = left.pixels.shape[:2]
+            return size.factor(height, width, 1)
+    return None
+
+
+def _steps(models: Sequence[str], scale: float | None) -> tuple[int | None, int | None]:
+    """The scale of the models, and that of those behind them, for results of a scale; None as it is, or for none."""
+    scales = [{spec.scale for spec in available_models().values() if spec.name == model} for model in models]
+    if scale is None or not all(scales):  # a file has the scale that it has
+        return None, None
+    first, *second = steps_to(scale, set.intersection(*scales))
+    return first, second[0] if second else None
+
+
+def _opened(options: UpscaleOptions, scale: float | None) -> tuple[Backend, str]:
+    """What runs the model or models, and the sha256 of their files; for a scale, or the next larger one there is."""
     run = partial(load, backend=options.backend, precision=options.precision, gpu=options.gpu, threads=options.threads)
     models = options.model or (AUTO,)
+    named = [DEFAULT_MODEL if model == AUTO else model for model in models]
+    first, second = _steps(named, scale)
     if options.strength is not None:
         if len(models) > 1:
             raise UsageError("--strength is of one model: pass one -n, or leave it out")
-        model = DEFAULT_MODEL if models[0] == AUTO else models[0]
-        opened = [run(model, options.scale, strength=options.strength)]
+        opened = [run(named[0], first, strength=options.strength)]
     elif AUTO in models:
         if len(models) > 1:
             raise UsageError("-n auto is one of two engines for each pair: pass it alone, or two names to average")
         return load_auto(
-            options.scale,
+            first,
             backend=options.backend,
             precision=options.precision,
             gpu=options.gpu,
             threads=options.threads,
             ensemble=options.ensemble,
+            second=second,
         )
     else:
-        opened = [run(model, options.scale) for model in models]
-    backend = ModelEnsemble([b for b, _ in opened]) if len(opened) > 1 else opened[0][0]
+        opened = [run(model, first) for model in named]
+    backend = _mean([b for b, _ in opened])
+    if second is not None:
+        behind = [run(model, second) for model in named]
+        backend = Cascade(backend, _mean([b for b, _ in behind]))
+        opened += behind
     return SelfEnsemble(backend) if options.ensemble else backend, " ".join(digest for _, digest in opened)
+
+
+def _mean(backends: list[Backend]) -> Backend:
+    return ModelEnsemble(backends) if len(backends) > 1 else backends[0]
 
 
 def _title(options: UpscaleOptions, backend: Backend) -> str:
@@ -139,14 +180,23 @@ def _is_auto(options: UpscaleOptions) -> bool:
     return options.strength is None and options.model in ((), (AUTO,))
 
 
-def _collect(options: UpscaleOptions, scale: int) -> Inputs:
+def _suffix(options: UpscaleOptions, scale: int) -> str:
+    """What is put behind names: that which was asked for, or the size."""
+    if options.suffix is not None:
+        return options.suffix
+    if options.width or options.height:
+        return "".join(f"_{letter}{side}" for letter, side in (("w", options.width), ("h", options.height)) if side)
+    return f"_x{options.scale or scale:g}"
+
+
+def _collect(options: UpscaleOptions, suffix: str) -> Inputs:
     files = tuple(path for path in options.out if is_file_name(path))
     if options.out and len(options.out) != (len(files) or 1):
         raise UsageError("give -o once for a folder, or -o left.png -o right.png for two files")
     naming = Naming(
         out=None if files or not options.out else options.out[0],
         files=files,
-        suffix=f"_x{scale}" if options.suffix is None else options.suffix,
+        suffix=suffix,
         format=f".{options.file_format}" if options.file_format else None,
         layout=None if options.out_layout == "same" else options.out_layout,
         codec=options.codec,
@@ -274,6 +324,7 @@ def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
         "input": [str(p) for p in result.item.sources],
         "output": [str(p) for p in result.item.targets],
         "size": list(result.size),
+        "output_size": list(result.output_size),
         "model": result.model,
         "choice": result.choice or None,
         "scale": backend.spec.scale,

@@ -258,14 +258,15 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         ([], ["nothing to do"]),
         (["nowhere.png", "right.png"], ["nowhere.png does not exist"]),
         (["left.png"], ["left.png", "--layout"]),
-        (["left.png", "right.png", "-s", "3"], ["x3", "pass -s 2 or -s 4"]),
+        (["left.png", "right.png", "-s", "17"], ["1<x<=16"]),
+        (["left.png", "right.png", "-s", "2", "--max-size", "20"], ["is as large as what is asked for already"]),
         (["left.png", "right.png", "-n", "nafssr-xxl"], ["nafssr-xxl", "nafssr-t x4"]),
         (["left.png", "right.png", "-n", "left.png.onnx"], ["left.png.onnx does not exist"]),
         (["left.png", "right.png", "-n", "./right.png"], ["not an ONNX file of stereosr"]),
         (["left.png", "right.png", "-t", "0"], ["invalid tile"]),
         (["left.png", "right.png", "--max-memory", "lots"], ["invalid size"]),
         (["left.png", "right.png", "--max-memory", "0"], ["invalid size"]),
-        (["left.png", "right.png", "-s", "0"], ["x>=2"]),
+        (["left.png", "right.png", "-s", "0"], ["1<x<=16"]),
         (["."], ["-o OUT"]),
         (["-l", "."], ["-l and -r go together"]),
         (["left.png", "right.png", "-b", "abacus"], ["no backend named 'abacus'"]),
@@ -529,3 +530,30 @@ def test_shards_do_a_folder_together_and_a_run_without_finds_all_done(tmp_path, 
     assert (whole.returncode, whole.stderr.count("done before")) == (0, 7)
     assert {p.name for p in out.glob("*.jsonl")} == {f"stereosr-manifest-{i}-of-3.jsonl" for i in (1, 2, 3)}
     failed(in_process(*command, "--shard", "4/3"), 2, "invalid shard '4/3': write 1/8 to 8/8")
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "factor"),
+    [
+        (["-s", "1.6"], "left_x1.6.png", 1.6),
+        (["--width", "200"], "left_w200.png", 200 / 135),
+        (["-s", "2", "--max-size", "180"], "left_x2.png", 180 / 135),
+    ],
+)
+def test_results_of_any_size_are_reduced_from_the_next_larger_engine(pair, asked, name, factor):
+    done = in_process("upscale", *pair, *asked, "--json")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["scale"] == 2
+    assert row["output_size"] == [round(side * factor) for side in (45, 135)]
+    assert row["output"][0].endswith(name)
+    assert [list(size(Path(path)))[::-1] for path in row["output"]] == [row["output_size"]] * 2
+
+
+@pytest.mark.slow
+def test_beyond_the_largest_engine_two_run_in_a_row(pair):
+    done = in_process("upscale", *pair, "-s", "5", "--json")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["scale"], row["model"]) == (8, "nafssr-t")
+    assert row["output_size"] == [5 * side for side in (45, 135)]

@@ -296,6 +296,27 @@ def test_tiles_are_those_that_were_asked_for():
     assert {(12, 60), (12, 30)} == set(backend.tiles)
 
 
+def test_pairs_are_aligned_unless_told_otherwise(caplog):
+    caplog.set_level("INFO", "stereosr")
+    left, right = (read_picture(BUNDLED / f"examples/render/hr{i}.png").pixels[:200, :300] for i in (0, 1))
+    low = np.roll(right, 3, 0)
+    doubled = low.repeat(2, 0).repeat(2, 1)
+    with stereosr.Model(FakeBackend()) as model:
+        aligned = model.upscale(left, low)[1]
+        assert "the right view was moved 3.0 px up" in caplog.text
+        measured = stereosr.check_pair(left, low).measured
+        assert measured is not None
+        again = model.upscale(left, low, rectify=measured.alignment, max_disparity=40)[1]
+        np.testing.assert_array_equal(aligned, again)
+        for options in ({"rectify": "off"}, {"keep_geometry": True}):
+            np.testing.assert_array_equal(model.upscale(left, low, **options)[1], doubled)
+        with pytest.raises(stereosr.UsageError, match="rectify is 'maybe': pass 'auto'"):
+            model.upscale(left, low, rectify="maybe")
+    truth = right.repeat(2, 0).repeat(2, 1).astype(int)
+    missed, before = (np.abs(result - truth)[20:-20].mean() for result in (aligned, doubled))
+    assert missed < before / 2
+
+
 # --- a model's life --------------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,12 @@ def upscale_clip(
     options = VideoOptions(settings.codec, settings.preset, settings.quality, settings.depth, settings.trim)
     video = Conversion(item.sources, item.targets, (item.layout, item.out_layout), backend.spec.scale, options)
     clip = _look(video, item, settings)
+    natural = tuple(side * backend.spec.scale for side in clip.size)
+    if settings.size.of(*clip.size, backend.spec.scale) != natural:
+        raise UsageError(
+            f"{item.name}: a video becomes {backend.spec.scale} times as large, not any size: pass -s 2, 4, 8 or 16, "
+            "without --width, --height and --max-size"
+        )
     if settings.preview is not None:
         return _preview(item, video, clip, backend, settings, on_plan, on_frame)
     left = max(0, video.count - video.finished_frames(key))
@@ -78,6 +84,7 @@ def upscale_clip(
         item,
         "done",
         size=clip.size,
+        output_size=(clip.size[0] * backend.spec.scale, clip.size[1] * backend.spec.scale),
         tiles=frames.plan.count,
         frames=frames.done,
         missing=done.missing,
@@ -222,6 +229,7 @@ def _preview(
         replace(item, targets=tuple(written)),
         "done",
         size=clip.size,
+        output_size=(clip.size[0] * backend.spec.scale, clip.size[1] * backend.spec.scale),
         tiles=frames.plan.count,
         frames=frames.done,
         seconds=sum(spent),

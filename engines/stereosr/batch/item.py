@@ -7,6 +7,7 @@ from typing import Any, Literal
 from stereosr.errors import StereosrError
 from stereosr.geometry.treatment import Rectify
 from stereosr.inference.settings import TileSettings
+from stereosr.inference.size import OutputSize
 from stereosr.io.layouts import Layout
 
 
@@ -41,6 +42,7 @@ class Settings:
         overwrite: do again what was done, and replace whatever lies where results go.
         depth: 8 or 16 bits a sample, None as in the file.
         quality: of lossy formats, 1 to 100; None for the format's own default.
+        size: of the results; what the model gives is reduced to it.
         tiles: how a pair is cut. ``max_memory`` is meant for all that the job holds at once: the pictures, their
             results and the work on one tile.
         codec, preset, trim: of videos, as in ``VideoOptions``.
@@ -56,6 +58,7 @@ class Settings:
     overwrite: bool = False
     depth: int | None = None
     quality: int | None = None
+    size: OutputSize = field(default_factory=OutputSize)
     tiles: TileSettings = field(default_factory=TileSettings)
     codec: str | None = None
     preset: str | None = None
@@ -71,6 +74,7 @@ class Result:
         status: ``skipped`` if an earlier run did it.
         error: why it failed, else None.
         size: LR rows and columns.
+        output_size: rows and columns of one view of the result.
         tiles: how many were inferred; of a video, in each frame.
         frames: of a video, those done by this run.
         missing: of a video, frames that could not be read.
@@ -89,6 +93,7 @@ class Result:
     status: Literal["done", "skipped", "failed"]
     error: StereosrError | None = None
     size: tuple[int, int] = (0, 0)
+    output_size: tuple[int, int] = (0, 0)
     tiles: int = 0
     frames: int = 0
     missing: int = 0

@@ -1,5 +1,6 @@
 """A pair of pictures: read, upscaled, encoded."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from stereosr.batch.item import Item, Result, Settings
 from stereosr.errors import OutOfMemory, UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.rectify import Alignment, move
+from stereosr.geometry.resize import reduce
 from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.inference.choice import Choice, choose_engine
 from stereosr.inference.settings import TileSettings
@@ -27,6 +29,11 @@ from stereosr.io.layouts import check_fits_format, encode_stereo, read_pair
 from stereosr.models.spec import ModelSpec
 from stereosr.system import available_memory, peak_memory
 from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
+
+_log = logging.getLogger("stereosr")
+
+_LARGE = 50e6
+"""Pixels of a result from which on people are told of ways to a smaller one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,10 @@ def upscale_views(
         StereosrError: if a target's format has no pictures of this size, or as ``upscale_pixels``.
         OutOfMemory: if the pictures, or the smallest tile, do not fit.
     """
-    height, width = (side * backend.spec.scale for side in views.size)
+    height, width = settings.size.of(*views.size, backend.spec.scale)
+    if not settings.size.is_given and height * width >= _LARGE:
+        megapixels = f"2 x {height * width / 1e6:.0f} megapixels"
+        _log.info("%s: the result has %s; -s 2 or --max-size make it smaller", item.name, megapixels)
     for target in item.targets:
         check_fits_format(target, height, width, item.out_layout)
     tiles = 0
@@ -102,6 +112,7 @@ def upscale_views(
     plan = plan_tiles(views.size, views.report, backend.spec, settings.tiles, held)
     both, treatment = (views.left, views.right), views.treatment
     left, right = infer(both, backend, plan, dtype, treatment, lambda fitting: on_plan(fitting.count), count)
+    left, right = reduce(left, height, width), reduce(right, height, width)
     moved = None if treatment.keep_geometry else treatment.alignment
     pictures = _like(views.left, in_depth(left, own[0])), _like(views.right, in_depth(right, own[1]), moved)
     if settings.swap and len(item.sources) == len(item.targets) == 2:
@@ -110,6 +121,7 @@ def upscale_views(
         item,
         "done",
         size=views.size,
+        output_size=(height, width),
         tiles=tiles,
         seconds=time.perf_counter() - started,
         peak_memory=peak_memory(),

@@ -54,7 +54,7 @@ def choose_treatment(report: PairReport, rectify: Rectify = "auto", *, keep_geom
         notes = [f"each view was upscaled without the other, because they cannot be aligned: {error}"]
     elif seen is not None and (report.rows == "alignable" or (rectify == "on" and seen.uncertainty < MAX_UNCERTAINTY)):
         alignment = seen.alignment
-        kept = ", and the result moved back" if keep_geometry else ""
+        kept = ", for the model only" if keep_geometry else ""
         notes = [f"rows were {seen.row_error:.1f} px off: the right view was moved {alignment}{kept}"]
     elif rectify == "on" and report.unknown is not None:
         notes = [f"not aligned: {report.unknown}"]

@@ -12,6 +12,7 @@ from stereosr.backends.base import Backend, BackendInfo, RunOptions
 from stereosr.backends.registry import available_backends, open_model, select
 from stereosr.errors import UsageError
 from stereosr.inference.auto import AutoEngine
+from stereosr.inference.cascade import Cascade, spec_of_both
 from stereosr.inference.ensemble import SelfEnsemble
 from stereosr.models.blend import blend
 from stereosr.models.engine_file import SUFFIX
@@ -67,7 +68,14 @@ def load(
 
 
 def load_auto(
-    scale: int | None, *, backend: str, precision: str, gpu: int | None, threads: int | None, ensemble: bool
+    scale: int | None,
+    *,
+    backend: str,
+    precision: str,
+    gpu: int | None,
+    threads: int | None,
+    ensemble: bool,
+    second: int | None = None,
 ) -> tuple[AutoEngine, str]:
     """The default model and its photo engine, to choose between for each pair; nothing is opened yet.
 
@@ -76,6 +84,7 @@ def load_auto(
     Args:
         scale, backend, precision, gpu, threads: as for ``load``.
         ensemble: run each as a self-ensemble.
+        second: scale of a clean engine that enlarges what either gives; None for none.
 
     Returns:
         The backend, and the sha256 of the files in hex.
@@ -91,13 +100,21 @@ def load_auto(
     except UsageError as error:
         _log.warning("%s is used for all pairs, those with noise and JPEG too: %s", spec.title, error)
 
+    run = partial(load, backend=backend, precision=precision, gpu=gpu, threads=threads)
+
     def open_engine(name: str) -> Backend:
-        opened, _ = load(name, spec.scale, backend=backend, precision=precision, gpu=gpu, threads=threads)
+        opened, _ = run(name, spec.scale)
+        if second is not None:
+            opened = Cascade(opened, run(DEFAULT_MODEL, second)[0])
         return SelfEnsemble(opened) if ensemble else opened
 
     names = (DEFAULT_MODEL, photo_name(DEFAULT_MODEL))[: len(files)]
+    whole = spec
+    if second is not None:
+        files.append(find_file(DEFAULT_MODEL, second, precision, kind))
+        whole = spec_of_both(spec, spec_of_file(files[-1]))
     digests = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
-    return AutoEngine(spec, [partial(open_engine, name) for name in names]), " ".join(digests)
+    return AutoEngine(whole, [partial(open_engine, name) for name in names]), " ".join(digests)
 
 
 def _find_blend(

@@ -19,6 +19,7 @@ from fakes import FakeBackend
 from shared_data import ROOT
 from stereosr.backends.base import RunOptions
 from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.batch import pictures
 from stereosr.batch.inputs import Naming, collect
 from stereosr.batch.item import Item, Settings
 from stereosr.batch.job import run
@@ -26,6 +27,7 @@ from stereosr.batch.manifest import MANIFEST
 from stereosr.errors import OutOfMemory
 from stereosr.geometry.pair_check import check_pair_or_unknown
 from stereosr.inference.settings import TileSettings
+from stereosr.inference.size import OutputSize
 from stereosr.io.encode import write_picture
 from stereosr.io.images import Picture, read_picture
 from stereosr.io.metadata import Metadata
@@ -364,3 +366,15 @@ class TestWhatIsKept:
     def test_a_panorama_is_as_wide_as_its_picture(self, tmp_path: Path) -> None:
         view = replace(noise(12, 16), metadata=Metadata(xmp=b'<x GPano:FullPanoWidthPixels="32"/>'))
         assert b'"64"' in results(pair_item(tmp_path / "a", view, noise(12, 16, 1)))[0].metadata.xmp
+
+
+def test_large_results_are_told_before_the_work_unless_a_size_was_asked_for(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", "stereosr")
+    monkeypatch.setattr(pictures, "_LARGE", 1000)
+    item = pair_item(tmp_path / "pair", noise(20, 30), noise(20, 30, 1))
+    told = []
+    list(run([item], FakeBackend(), Settings(model="fake"), None, lambda *_: told.append(caplog.text)))
+    assert "the result has 2 x 0 megapixels; -s 2 or --max-size make it smaller" in told[0]
+    caplog.clear()
+    assert [r.pixels.shape for r in results(item, size=OutputSize(largest=50), overwrite=True)] == [(33, 50, 3)] * 2
+    assert caplog.text == ""

@@ -7,6 +7,7 @@ import pytest
 from shared_data import ROOT, shared
 from stereosr.geometry.pair_check import check_pair_or_unknown, examine
 from stereosr.geometry.rectify import Alignment, move
+from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.io.encode import encode_picture
 from stereosr.io.images import Picture, decode_picture, read_picture
 
@@ -101,6 +102,13 @@ def test_large_pictures_cost_little(pair):
     started = time.process_time()
     assert examine(*large).good
     assert time.process_time() - started < 2  # most of it is scaling 20 megapixels down
+
+
+def test_calibrated_pairs_are_left_as_they_are():
+    lr, middlebury = shared("bench/KITTI2015") / "lr_x4", shared("bench/Middlebury4") / "hr"
+    for folder in (*lr.iterdir(), *middlebury.iterdir()):
+        views = (read_picture(next(folder.glob(f"?r{i}.png"))) for i in (0, 1))
+        assert choose_treatment(examine(*views)) == Treatment(), folder.name
 
 
 @pytest.mark.parametrize("scene", ["000004", "000010", "000012", "000016"])

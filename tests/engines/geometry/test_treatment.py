@@ -58,7 +58,7 @@ def test_what_is_done(report: PairReport, rectify: Rectify, done: str) -> None:
 def test_what_is_done_is_said_and_what_is_not_done_too() -> None:
     (note,) = choose_treatment(seen("alignable")).notes
     assert note == "rows were 1.0 px off: the right view was moved 1.0 px up"
-    assert "moved back" in choose_treatment(seen("alignable"), keep_geometry=True).notes[0]
+    assert "for the model only" in choose_treatment(seen("alignable"), keep_geometry=True).notes[0]
     assert choose_treatment(seen("alignable"), "off").notes == ("off",)
     assert "without the other" in choose_treatment(seen("unalignable")).notes[0]
     assert choose_treatment(UNRELATED).notes[1] == "nothing"
