@@ -8,6 +8,7 @@ from stereosr.errors import UsageError
 from stereosr.evaluation.degrade import corrupt, imresize, through_jpeg
 from stereosr.inference.auto import AutoEngine
 from stereosr.inference.choice import VIDEO, Choice, choose_engine, noise_level
+from stereosr.inference.load import load_auto
 from stereosr.io.images import Coding, Picture
 
 
@@ -103,3 +104,17 @@ def test_without_a_photo_engine_the_clean_one_does_all():
     engine = AutoEngine(FakeBackend().spec, [lambda: FakeBackend(name="clean")])
     engine.take(VIDEO)
     assert engine.spec.name == "clean"
+
+
+def test_that_there_is_no_photo_engine_is_said_once(monkeypatch, caplog):
+    monkeypatch.setattr("stereosr.inference.load.photo_name", lambda name: f"{name}-absent")
+    options = {"backend": "ort-cpu", "precision": "auto", "gpu": 0, "threads": 1, "ensemble": False}
+    engine, digest = load_auto(2, **options)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "nafssr-t x2 is used for all pairs" in caplog.text
+    assert len(digest.split()) == 1
+    with engine:
+        engine.take(VIDEO)
+        engine.take(Choice(False, ""))
+        assert engine.spec.title == "nafssr-t x2"
+    assert len(caplog.records) == 1
