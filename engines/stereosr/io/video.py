@@ -19,7 +19,7 @@ from stereosr.errors import StereosrError, UsageError
 from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout, detect_halves, is_right_first, join_views
 from stereosr.io.video_encode import Style, VideoOptions, choose_style, output_suffix, write_segment
-from stereosr.io.video_mux import MuxPlan, join, plan_mux
+from stereosr.io.video_mux import MuxPlan, end_of_segment, join, plan_mux
 from stereosr.io.video_source import Span, StereoSource, ViewReader, av_errors, sample, stream_count
 from stereosr.io.video_tags import Tags, packing_of
 from stereosr.types import Pixels
@@ -263,12 +263,15 @@ class Conversion:
 
     def _upscale(self, work: Work, reader: ViewReader, before: int, style: Style) -> None:
         """All segments from frame ``before`` on."""
-        ticks = 0
+        info, ticks = self.source.infos[0], 0
         if self._span is not None:
-            info = self.source.infos[0]
             ticks = round((info.start + self._span.start) / info.time_base)
+        after = None
+        if before:
+            end = end_of_segment(max(self._parts.glob("*.nut")))
+            after = round(end / info.time_base) + ticks
         with (
-            prefetch(reader.read(before, self._span or Span()), QUEUE_DEPTH) as frames,
+            prefetch(reader.read(after, self._span or Span()), QUEUE_DEPTH) as frames,
             _SegmentWriter(self._parts, before, style) as out,
         ):
             for pts, left, right in frames:

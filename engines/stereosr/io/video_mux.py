@@ -447,6 +447,11 @@ class _Converter:
 # --- the pictures ----------------------------------------------------------------------------------------------------
 
 
+def end_of_segment(path: Path) -> Fraction:
+    """The timestamp of a segment's last frame, in seconds. Raises StereosrError if it cannot be read."""
+    return max(Fraction(packet.pts * packet.time_base) for packet in _segment_packets(path, 0))
+
+
 def _segment_packets(path: Path, number: int) -> Iterator[Any]:
     """The packets of one video in a segment, with the timestamps that ``write_segment`` was given."""
     with reading(path) as file:

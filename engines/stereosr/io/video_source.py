@@ -445,34 +445,32 @@ class ViewReader:
             notes.append(f"{interlaced} frames are interlaced: they were upscaled as they are")
         return notes
 
-    def read(self, skip: int, span: Span) -> Iterator[tuple[int, Picture, Picture]]:
+    def read(self, after: int | None, span: Span) -> Iterator[tuple[int, Picture, Picture]]:
         """The timestamp, in units of the first stream, and the views of each pair.
 
         Args:
-            skip: number of pairs that are not wanted.
+            after: a timestamp, up to which pairs are not wanted; None for all.
             span: the part that is wanted.
 
         Raises:
             StereosrError: if a file cannot be read.
         """
         infos = self._source.infos
+        begun = span.start if after is None else after * infos[0].time_base - infos[0].start
         for reader in self._readers:
-            reader.start = span.start
-        number = 0
+            reader.start = max(span.start, begun)
         for shown in self._paired() if len(infos) == 2 else ((frame,) for frame in self._readers[0]):
             time = shown[0].pts * infos[0].time_base - infos[0].start
             if span.end is not None and time >= span.end:
                 for reader in self._readers:
                     reader.missing = 0  # nothing is known of the rest
                 return
-            if not span.holds(time):
+            if not span.holds(time) or (after is not None and shown[0].pts <= after):
                 continue
-            if number >= skip:
-                with av_errors(f"cannot read {self._source.name}"):
-                    pixels = [to_pixels(frame, info) for frame, info in zip(shown, infos, strict=True)]
-                    views = self._source._views(pixels)
-                yield (shown[0].pts, *views)
-            number += 1
+            with av_errors(f"cannot read {self._source.name}"):
+                pixels = [to_pixels(frame, info) for frame, info in zip(shown, infos, strict=True)]
+                views = self._source._views(pixels)
+            yield (shown[0].pts, *views)
 
     def _paired(self) -> Iterator[tuple[Any, Any]]:
         """Frames that are shown at one time, give or take half a frame; two files begin together."""

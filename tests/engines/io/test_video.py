@@ -23,7 +23,7 @@ from stereosr.batch.job import run
 from stereosr.batch.manifest import Manifest
 from stereosr.errors import OutOfMemory, StereosrError, UsageError
 from stereosr.evaluation.metrics import psnr
-from stereosr.inference.upscale import upscale_pixels
+from stereosr.inference.treated import upscale_treated
 from stereosr.io import video, video_encode, video_mux, video_source
 from stereosr.io.images import Picture, read_picture
 from stereosr.io.video import Conversion, VideoOptions, detect_video_layout
@@ -441,9 +441,9 @@ def test_what_befalls_a_frame_fails_the_video_and_the_rest_goes_on(tmp_path, mon
         calls += 1
         if calls == 2:
             raise fault
-        return upscale_pixels(*arguments)
+        return upscale_treated(*arguments)
 
-    monkeypatch.setattr(pictures, "upscale_pixels", fails)
+    monkeypatch.setattr(pictures, "upscale_treated", fails)
     clips = [make(tmp_path / f"{name}_SBS.mp4", [side_by_side(n) for n in range(3)]) for name in ("clip", "other")]
     items = collect(clips, Naming(out=tmp_path / "out", suffix="_x2"), "sbs").items
     first, second = run(items, FakeBackend(), Settings(model="fake"), None)

@@ -524,7 +524,7 @@ def test_two_files_are_a_pair_aligned_by_time(tmp_path):
         assert alike(shown[1][number][1], right[lb], 26)
     assert packets(result.item.targets[0], "audio") == packets(a, "audio")
     joined = upscaled(a, b, layout="pair", out_layout="sbs").item.targets
-    assert [t.name for t in joined] == ["left_sbs_x2.mp4"]
+    assert [t.name for t in joined] == [f"{tmp_path.name}_SBS_x2.mp4"]
     assert frames(joined[0])[0][1].shape == (64, 128, 3)
 
 
