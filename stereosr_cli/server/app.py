@@ -22,7 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 import stereosr
 from stereosr.errors import UsageError
-from stereosr.models.library import DEFAULT_MODEL, available_models
+from stereosr.models.library import AUTO, available_models
 from stereosr_cli.options import LAYOUTS
 from stereosr_cli.server.jobs import FORMATS, Job, Jobs, QueueFull, suffix_of
 from stereosr_cli.server.jobs import Request as Wanted
@@ -118,7 +118,7 @@ class _Service:
 
     async def models(self, _request: Request) -> Response:
         specs = [asdict(spec) for spec in available_models().values()]
-        return JSONResponse({"default": DEFAULT_MODEL, "models": specs})
+        return JSONResponse({"default": AUTO, "models": specs})
 
     async def upscale(self, request: Request) -> Response:
         try:
@@ -155,7 +155,7 @@ class _Service:
             await asyncio.to_thread(self._check_pixels, content)
         return Wanted(
             files=tuple(zip(suffixes, data, strict=True)),
-            model=_one_of(fields, "model", {spec.name for spec in available_models().values()}) or DEFAULT_MODEL,
+            model=_one_of(fields, "model", {spec.name for spec in available_models().values()}) or AUTO,
             scale=scale,
             layout=_one_of(fields, "layout", LAYOUTS),
             out_layout=_one_of(fields, "out_layout", WRITTEN),

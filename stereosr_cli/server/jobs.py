@@ -9,18 +9,20 @@ import time
 import zipfile
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stereosr.backends.base import Backend
 from stereosr.batch.inputs import Naming, collect
 from stereosr.batch.item import Item, Settings
 from stereosr.batch.job import run
 from stereosr.errors import StereosrError, UsageError
-from stereosr.inference.load import load
+from stereosr.inference.load import load, load_auto
 from stereosr.io.detect import detect_by_name
 from stereosr.io.images import UnreadableImage
 from stereosr.io.layouts import Layout
+from stereosr.models.library import AUTO
 
 log = logging.getLogger("stereosr")
 
@@ -73,6 +75,8 @@ class Job:
     media_type: str = ""
     name: str = ""
     warnings: list[str] = field(default_factory=list)
+    engine: str = ""
+    choice: str = ""
     seconds: float = 0.0
     ended: float = 0.0
     finished: threading.Event = field(default_factory=threading.Event)
@@ -83,6 +87,7 @@ class Job:
         facts: dict[str, object] = {"id": self.id, "state": self.state, "tiles": self.tiles, "done": self.done}
         if self.state == "done":
             facts |= {"seconds": round(self.seconds, 3), "warnings": self.warnings, "type": self.media_type}
+            facts |= {"model": self.engine} | ({"choice": self.choice} if self.choice else {})
         return facts | ({"error": self.error} if self.error else {})
 
 
@@ -99,7 +104,7 @@ class Jobs:
     """A queue and its worker, a thread that alone uses the models."""
 
     def __init__(self, backend: str, gpu: int | None, threads: int | None, waiting: int) -> None:
-        self._open_options = {"backend": backend, "gpu": gpu, "threads": threads}
+        self._open: dict[str, Any] = {"backend": backend, "precision": "auto", "gpu": gpu, "threads": threads}
         self._most_waiting = waiting
         self._waiting: deque[Job] = deque()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -212,12 +217,14 @@ class Jobs:
                 if job.unwanted:
                     raise _Cancelled
 
-            (result,) = run([item], backend, Settings(model=""), None, plan, tile)
+            settings = Settings(model="", auto=request.model == AUTO)
+            (result,) = run([item], backend, settings, None, plan, tile)
             if job.unwanted:
                 raise _Cancelled
             if result.error:
                 raise result.error
             job.seconds, job.warnings = result.seconds, result.warnings
+            job.engine, job.choice = result.model, result.choice
             job.result, job.media_type, job.name = _packed(item.targets)
 
     def _item(self, paths: list[Path], out: Path, request: Request) -> Item:
@@ -236,7 +243,8 @@ class Jobs:
         if key not in self._models:
             if len(self._models) >= OPEN_MODELS:
                 self._models.popitem(last=False)[1].close()
-            self._models[key], _ = load(name, scale, **self._open_options)  # type: ignore[arg-type]
+            auto = partial(load_auto, scale, ensemble=False)
+            self._models[key], _ = (auto if name == AUTO else partial(load, name, scale))(**self._open)
         self._models.move_to_end(key)
         return self._models[key]
 

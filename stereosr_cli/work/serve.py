@@ -44,6 +44,7 @@ def serve(options: ServeOptions) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((options.host, options.port))
+            listener.listen()
         except OSError as error:
             where = f"{host}:{options.port}"
             raise StereosrError(f"cannot listen at {where}: {error.strerror or error}; pass another --port") from error

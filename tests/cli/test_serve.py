@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
             return FakeBackend(through, name=name, scale=scale), Path(name)
 
         monkeypatch.setattr(jobs, "load", load)
+        monkeypatch.setattr(jobs, "load_auto", partial(load, "fake"))
         yield service
     assert list(folder.iterdir()) == []
 
@@ -308,14 +310,17 @@ def test_the_process_gives_the_bytes_of_the_command_and_ends_by_ctrl_c(tmp_path:
     command = [sys.executable, "-W", "error", "-m", "stereosr_cli", "serve", "--port", "0", "-g", "cpu"]
     environment = os.environ | {"STEREOSR_HOME": str(tmp_path / "home")}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
-        found = re.search(r"serving at http://127\.0\.0\.1:(\d+)", process.stderr.readline())
-        service = Service(int(found[1]), None, None)
-        files = {p.stem: (p.name, p.read_bytes()) for p in (left, right)}
-        job = json.loads(service.post({**files, "scale": 2}, "?wait=0")[2])
-        assert service.ended(job)["state"] == "done"
-        body = service.ask("GET", f"/v1/jobs/{job['id']}/result")[2]
-        process.send_signal(signal.SIGINT)
-        rest = process.stderr.read()
+        try:
+            found = re.search(r"serving at http://127\.0\.0\.1:(\d+)", process.stderr.readline())
+            service = Service(int(found[1]), None, None)
+            files = {p.stem: (p.name, p.read_bytes()) for p in (left, right)}
+            job = json.loads(service.post({**files, "scale": 2}, "?wait=0")[2])
+            assert service.ended(job)["state"] == "done"
+            body = service.ask("GET", f"/v1/jobs/{job['id']}/result")[2]
+            process.send_signal(signal.SIGINT)
+            rest = process.stderr.read()
+        finally:
+            process.kill()  # nothing where it has ended
     assert process.returncode == 130, rest
     assert "Traceback" not in rest
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
