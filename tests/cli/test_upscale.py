@@ -446,7 +446,7 @@ def test_a_page_shows_the_result_and_is_refused_before_the_work(tmp_path, pair):
     options = ("upscale", *pair, "-s", 2, "-o", out, "--html", page)
     done = in_process(*options)
     assert done.returncode == 0, done.stderr
-    assert '"methods": ["bicubic", "nafssr-t x2"]' in page.read_text(encoding="utf-8")
+    assert '"methods": ["bicubic", "auto x2"]' in page.read_text(encoding="utf-8")
     shutil.rmtree(out)
     failed(in_process(*options), 2, "page.html exists: pass --overwrite")
     failed(
