@@ -1,5 +1,6 @@
 """Folders of pairs: nothing lost, nothing half-written, nothing done twice; pictures stay what they are."""
 
+import math
 import os
 import random
 import subprocess
@@ -24,6 +25,7 @@ from stereosr.batch.inputs import Naming, collect
 from stereosr.batch.item import Item, Settings
 from stereosr.batch.job import run
 from stereosr.batch.manifest import MANIFEST
+from stereosr.batch.pictures import TAKEN_BY_TILES
 from stereosr.errors import OutOfMemory
 from stereosr.geometry.pair_check import check_pair_or_unknown
 from stereosr.inference.settings import TileSettings
@@ -66,8 +68,8 @@ def held(view: Picture) -> int:
 
 
 def tile_work(rows: int, columns: int, width: int) -> int:
-    """What FakeBackend takes for a tile, and three tiles' results as float32 take."""
-    return rows * columns * (100 + width + 3 * 2 * 3 * 4 * 2**2)
+    """What FakeBackend takes for a tile, with what an allocator wastes, and three tiles' results as float32 take."""
+    return math.ceil(rows * columns * ((100 + width) * TAKEN_BY_TILES + 3 * 2 * 3 * 4 * 2**2))
 
 
 class TestMemory:
