@@ -22,8 +22,8 @@ SHORTER = {
 }
 """What a test cannot wait for."""
 
-SLOW = r"^bench$|^bench KITTI2015 -s 4 -x"
-"""What ``tests/cli/test_bench.py`` covers on smaller pictures."""
+SLOW = r"^bench$|^bench KITTI2015 -s 4 -x|^models$|^export --fp16"
+"""What the tests of these commands cover, with smaller pictures or parts."""
 
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
