@@ -65,9 +65,14 @@ class Results:
     def __init__(self, model: str) -> None:
         self._model, self._scenes = model, list[dict[str, Any]]()
 
+    @property
+    def full(self) -> bool:
+        """Whether no more pairs will be shown."""
+        return len(self._scenes) >= PICTURES
+
     def add(self, name: str, lr: tuple[Pixels, Pixels], sr: tuple[Pixels, Pixels]) -> None:
         """Keep what will be shown of a pair, if there is room; ``lr`` and ``sr`` are H x W x 3, ``sr`` the larger."""
-        if len(self._scenes) < PICTURES:
+        if not self.full:
             height, width = sr[0].shape[:2]
             large = [cv2.resize(view, (width, height), interpolation=cv2.INTER_CUBIC) for view in lr]
             pictures = [_pictures((_eight_bits(left), _eight_bits(right))) for left, right in (large, sr)]

@@ -8,7 +8,7 @@ import threading
 import time
 import zipfile
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -193,6 +193,7 @@ class Jobs:
 
     def _end(self, job: Job, state: State) -> None:
         job.state, job.ended = state, time.monotonic()
+        job.request = replace(job.request, files=())  # the result is kept for a while, what it was made of is not
         self.counters.jobs[state] += 1
         self.counters.seconds += job.seconds
         job.finished.set()

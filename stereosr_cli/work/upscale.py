@@ -271,8 +271,11 @@ def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleO
             if result.missing:
                 cut.append(f"{result.item.name} lacks {result.missing} frames that could not be read")
             if result.error is None:
-                if options.html:
-                    _show(page, result, options.swap)
+                if options.html and not page.full:
+                    try:
+                        _show(page, result, options.swap)
+                    except Exception as error:  # the pair itself is done
+                        progress.say(f"warning: {result.item.name} is not on the page: {error}")
                 if not (options.quiet or options.as_json):
                     _report(result, backend, progress)
                 continue

@@ -177,6 +177,7 @@ def test_what_takes_longer_is_a_job(service: Service, monkeypatch: pytest.Monkey
     assert told[-1]["state"] == "done"
     assert told[-1]["done"] == told[-1]["tiles"] == 1
     assert service.ask("GET", f"/v1/jobs/{job['id']}/result")[0] == 200
+    assert service.jobs.find(job["id"]).request.files == ()  # of what is kept, the result alone
     assert service.ask("DELETE", f"/v1/jobs/{job['id']}")[0] == 204
     assert service.ask("GET", f"/v1/jobs/{job['id']}")[0] == 404
 

@@ -557,3 +557,20 @@ def test_beyond_the_largest_engine_two_run_in_a_row(pair):
     row = json.loads(done.stdout)
     assert (row["scale"], row["model"]) == (8, "nafssr-t")
     assert row["output_size"] == [5 * side for side in (45, 135)]
+
+
+def test_what_cannot_be_shown_on_the_page_ends_no_job(tmp_path, pair, monkeypatch):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in "ab":
+        for file, side in zip(pair, "LR", strict=True):
+            shutil.copy(file, photos / f"{name}_{side}.png")
+
+    def broken(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr("stereosr_cli.work.upscale._show", broken)
+    done = in_process("upscale", photos, "-o", tmp_path / "out", "-s", 2, "--html", tmp_path / "page.html")
+    assert done.returncode == 0, done.stderr
+    assert "warning: b is not on the page: no room" in done.stderr
+    assert len(list((tmp_path / "out").glob("*.png"))) == 4
