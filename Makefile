@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# Two processes on any machine: tests start threads and processes of their own. A file stays in one, as tests of a file may share folders.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo check lint types docs test slow coverage clean
@@ -24,15 +26,15 @@ docs: $(VENV)/dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 test: $(VENV)/dev
-	$(BIN)/pytest
+	$(PYTEST)
 
 # Variants of what `make test` covers.
 slow: $(VENV)/dev
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 # The quick tests, line by line and branch by branch; fails under what pyproject.toml asks for.
 coverage: $(VENV)/dev
-	$(BIN)/pytest --cov
+	$(PYTEST) --cov
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,8 @@ import logging
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -21,7 +23,7 @@ def stereosr(*arguments: object, cwd: Path | None = None, **environment: str) ->
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=240,
     )
 
 
@@ -43,6 +45,14 @@ def in_process(*arguments: object, cwd: Path | None = None, **environment: str) 
     log.setLevel(level)  # a process would have taken its logging with it
     log.handlers = handlers
     return subprocess.CompletedProcess(argv, code, out.getvalue(), err.getvalue())
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 120) -> None:
+    """Wait until it is true; fail if it does not become so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:g} seconds in vain"
+        time.sleep(0.01)
 
 
 def failed(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:

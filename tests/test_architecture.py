@@ -122,7 +122,7 @@ def test_every_module_of_the_runtime_imports_with_nothing_optional_installed() -
     ]
     block = f"for n in {sorted(HEAVY)}: sys.modules[n] = None\n"
     code = f"import sys, importlib\n{block}for n in {names}: importlib.import_module(n)"
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, timeout=120)
 
 
 def test_nothing_is_printed_outside_the_command_line() -> None:
@@ -137,7 +137,7 @@ def build(kind: str, folder: Path) -> Path:
     pytest.importorskip("hatchling")
     code = f"from hatchling.build import build_{kind} as build; import sys; print(build(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120)
     return folder / done.stdout.strip()
 
 
@@ -168,7 +168,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_sdist_holds_all_that_is_in_the_repository(sdist: Path) -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     if listed.returncode:
         pytest.skip("not a git checkout")
     there = [name for name in listed.stdout.splitlines() if (ROOT / name).exists()]
@@ -176,14 +176,14 @@ def test_the_sdist_holds_all_that_is_in_the_repository(sdist: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(660)
 def test_the_sdist_passes_its_own_tests(sdist: Path, tmp_path: Path) -> None:
     """Those that look at the project's files, and one room's."""
     sources = os.pathsep.join(str(sdist / path.relative_to(ROOT).parent) for path in SOURCES.values())
     tests = ["tests/test_architecture.py", "tests/test_benchmarks.py", "tests/engines/models"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path}", *tests]
-    done = subprocess.run(
-        command, cwd=sdist, env=os.environ | {"PYTHONPATH": sources}, capture_output=True, text=True, check=False
-    )
+    environment = os.environ | {"PYTHONPATH": sources}
+    done = subprocess.run(command, cwd=sdist, env=environment, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout
 
 
@@ -198,7 +198,7 @@ def test_extras_named_in_the_documentation_and_in_errors_exist() -> None:
 
 
 def test_no_path_of_a_machine_and_no_large_file_is_in_the_repository() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
     if listed.returncode:
         pytest.skip("not a git checkout")
     for name in listed.stdout.splitlines():
@@ -222,6 +222,18 @@ def test_the_two_commands_that_set_everything_up_are_in_the_makefile() -> None:
     assert re.findall(r"\bmake (\w+)$", run, re.MULTILINE) == ["check", "slow"]
 
 
+def test_no_test_waits_without_a_bound() -> None:
+    """A hang in CI has no name and no end."""
+    programs, waits = {"run", "check_call", "check_output"}, {"communicate", "wait", "join", "result"}
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                starts = node.func.attr in programs and ast.unparse(node.func.value) == "subprocess"
+                bounded = {"timeout"} & {keyword.arg for keyword in node.keywords}
+                assert bounded or not starts, f"{path}:{node.lineno}: pass timeout="
+                assert bounded or node.args or node.func.attr not in waits, f"{path}:{node.lineno}: pass a timeout"
+
+
 def test_what_is_deprecated_goes_when_it_is_due() -> None:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     now = tuple(map(int, tomllib.loads(text)["project"]["version"].split(".")))
@@ -232,5 +244,6 @@ def test_what_is_deprecated_goes_when_it_is_due() -> None:
 
 @pytest.mark.parametrize("program", ["stereosr", "stereosr_cli"])
 def test_packages_are_programs(program: str) -> None:
-    done = subprocess.run([sys.executable, "-m", program, "--version"], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", program, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.startswith("stereosr, version ")

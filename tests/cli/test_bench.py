@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from command import failed, stereosr
+from command import failed, stereosr, wait_until
 from shared_data import SHARED, shared
 from stereosr.evaluation.bench import Bicubic, Summary
 from stereosr.evaluation.datasets import open_dataset
@@ -77,9 +76,8 @@ def test_the_numbers_are_those_of_the_pictures_that_upscale_writes(dataset, tmp_
     done = stereosr("upscale", pairs, "-o", tmp_path / "out", "--quiet")
     assert done.returncode == 0, done.stderr
     for row, what in ((found[0], ["--bicubic", "4"]), (found[1], [tmp_path / "out"])):
-        said = subprocess.run(
-            [sys.executable, referee, dataset / "hr", *what], capture_output=True, text=True, check=True
-        ).stdout
+        command = [sys.executable, referee, dataset / "hr", *what]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
         left, left_ssim, avg, avg_ssim = map(float, re.findall(r"(?<= |/)\d*\.\d+", said))
         assert row["psnr_left"] == pytest.approx(left, abs=6e-4), said
         assert row["psnr_avg"] == pytest.approx(avg, abs=6e-4), said
@@ -118,9 +116,12 @@ def test_ctrl_c_and_a_second_start_finish_the_table(dataset, home):
     command += ["--only", "quality", "--json"]
     first = subprocess.Popen(command, env=os.environ | home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     folder = Path(home["STEREOSR_HOME"]) / "bench"
-    while not any('"scene"' in p.read_text(encoding="utf-8") for p in folder.glob("*.jsonl")):
-        assert first.poll() is None, first.communicate()
-        time.sleep(0.02)
+
+    def a_scene_is_done():
+        return any('"scene"' in p.read_text(encoding="utf-8") for p in folder.glob("*.jsonl"))
+
+    wait_until(lambda: a_scene_is_done() or first.poll() is not None)
+    assert first.poll() is None, first.communicate(timeout=60)
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=60)
     assert first.returncode == 130, said

@@ -27,7 +27,7 @@ import cv2
 import numpy as np
 import pytest
 
-from command import failed, in_process
+from command import failed, in_process, wait_until
 from fakes import FakeBackend
 from shared_data import ROOT
 from stereosr.io.images import Picture
@@ -71,10 +71,14 @@ class Service:
 
     def ended(self, job: dict[str, object]) -> dict[str, object]:
         """The job, once it has ended."""
-        while job["state"] in ("queued", "running"):
-            time.sleep(0.02)
-            job = json.loads(self.ask("GET", f"/v1/jobs/{job['id']}")[2])
-        return job
+        seen = [job]
+
+        def ended() -> bool:
+            seen.append(json.loads(self.ask("GET", f"/v1/jobs/{job['id']}")[2]))
+            return seen[-1]["state"] not in ("queued", "running")
+
+        wait_until(ended)
+        return seen[-1]
 
 
 def form(fields: dict[str, object]) -> bytes:
@@ -93,16 +97,17 @@ def serving(limits: app.Limits = LIMITS, waiting: int = 4) -> Iterator[Service]:
     server = uvicorn.Server(uvicorn.Config(app.create(service, limits), log_level="error", timeout_graceful_shutdown=1))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        while not server.started:
-            time.sleep(0.01)
         gate = threading.Event()
         gate.set()
-        yield Service(listener.getsockname()[1], service, gate)
-        gate.set()
-        server.should_exit = True
-        thread.join()
+        try:
+            wait_until(lambda: server.started)
+            yield Service(listener.getsockname()[1], service, gate)
+        finally:
+            gate.set()
+            server.should_exit = True
+            thread.join(60)
 
 
 @pytest.fixture
@@ -114,7 +119,7 @@ def service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Service
     with serving() as service:
 
         def through(pair: StereoPair) -> StereoPair:
-            service.gate.wait()
+            service.gate.wait(120)
             return pair
 
         def load(name: str, scale: int, **_: object) -> tuple[FakeBackend, Path]:
@@ -185,8 +190,8 @@ def test_what_takes_longer_is_a_job(service: Service, monkeypatch: pytest.Monkey
 def test_the_queue_is_bounded_and_jobs_are_cancelled(service: Service) -> None:
     service.gate.clear()
     accepted = [json.loads(service.post(pair(), "?wait=0")[2]) for _ in range(1)]
-    while json.loads(service.ask("GET", f"/v1/jobs/{accepted[0]['id']}")[2])["state"] != "running":
-        time.sleep(0.02)
+    first = f"/v1/jobs/{accepted[0]['id']}"
+    wait_until(lambda: json.loads(service.ask("GET", first)[2])["state"] == "running")
     accepted += [json.loads(service.post(pair(), "?wait=0")[2]) for _ in range(4)]
     status, headers, _ = service.post(pair(), "?wait=0")
     assert (status, headers["retry-after"]) == (429, "10")
@@ -206,11 +211,9 @@ def test_the_job_of_a_client_that_leaves_is_cancelled(service: Service) -> None:
     with socket.create_connection(("127.0.0.1", service.port)) as client:
         head = f"POST /v1/upscale HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
         client.sendall(f"{head}Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n".encode() + body)
-        while not service.jobs._jobs:
-            time.sleep(0.02)
+        wait_until(lambda: service.jobs._jobs)
     (job,) = service.jobs._jobs.values()
-    while not job.unwanted:
-        time.sleep(0.02)
+    wait_until(lambda: job.unwanted)
     service.gate.set()
     assert job.finished.wait(30)
     assert job.state == "cancelled"
@@ -416,7 +419,7 @@ class Browser:
         with contextlib.suppress(OSError):
             self._to.close()
         self._process.terminate()
-        self._process.wait()
+        self._process.wait(60)
         self._back.close()
 
 

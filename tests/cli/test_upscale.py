@@ -5,14 +5,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from command import failed, in_process, stereosr
+from command import failed, in_process, stereosr, wait_until
 from shared_data import ROOT, shared
 from stereosr.evaluation.degrade import imresize
 from stereosr.evaluation.metrics import psnr
@@ -302,7 +301,7 @@ def test_what_the_system_refuses_is_one_line(pair):
 
 def test_closed_streams_do_not_matter(pair):
     command = [sys.executable, "-m", "stereosr_cli", "upscale", *map(str, pair)]
-    done = subprocess.run(["/bin/sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False)
+    done = subprocess.run(["/bin/sh", "-c", '"$@" <&- >&- 2>&-', "sh", *command], check=False, timeout=120)
     assert done.returncode == 0
     assert (pair[0].parent / "left_x4.png").exists()
 
@@ -325,9 +324,8 @@ def test_an_interrupt_leaves_no_partial_file(folder, tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "stereosr_cli", "upscale", str(folder), "-o", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not (out / "a_R_x4.png").exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until(lambda: (out / "a_R_x4.png").exists() or process.poll() is not None)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
@@ -340,9 +338,8 @@ def test_an_interrupt_leaves_no_partial_file(folder, tmp_path):
 def test_upscale_runs_where_torch_and_the_gpu_libraries_cannot_be_imported(pair):
     blocked = ("torch", "onnx", "tensorrt", "tensorrt_rtx", "pycuda", "stereosr_export", "matplotlib")
     code = f"import sys\nfor name in {blocked}: sys.modules[name] = None\nfrom stereosr_cli.main import main\nmain()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "upscale", str(pair[0]), str(pair[1])], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", code, "upscale", *map(str, pair)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
 
 
@@ -353,7 +350,7 @@ def test_help_imports_nothing_heavy(arguments):
         "print(sorted({m.split('.')[0] for m in sys.modules} & "
         "{'numpy', 'cv2', 'PIL', 'rich', 'onnxruntime', 'torch', 'psutil', 'onnx'}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.startswith("Usage: ")
     assert done.stdout.strip().endswith("[]")
 
@@ -369,16 +366,15 @@ def test_help_lists_the_commands():
 def test_a_full_disk_leaves_nothing(pair, tmp_path):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(small)], check=False, capture_output=True
-    )
+    command = ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(small)]
+    mounted = subprocess.run(command, check=False, capture_output=True, timeout=60)
     if mounted.returncode:
         pytest.skip("cannot mount a small file system here")
     try:
         failed(in_process("upscale", *pair, "-o", small), 1, "No space left")
         assert files(small) == set()
     finally:
-        subprocess.run(["umount", str(small)], check=True)
+        subprocess.run(["umount", str(small)], check=True, timeout=60)
 
 
 def test_the_second_view_helps(tmp_path):
@@ -424,7 +420,7 @@ def test_the_work_goes_on_if_the_reader_goes_away(folder, tmp_path, both):
 def test_output_that_does_not_fit_on_the_disk_is_an_error():
     command = [sys.executable, "-m", "stereosr_cli", "models", "--json"]
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
 
 

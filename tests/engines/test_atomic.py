@@ -17,7 +17,7 @@ def test_two_processes_may_write_one_target(tmp_path):
     target = tmp_path / "a.png"
     writer = [sys.executable, str(ROOT / "tests/workers/write_often.py"), str(target)]
     writers = [subprocess.Popen([*writer, letter], stderr=subprocess.PIPE, text=True) for letter in "ab"]
-    assert [(w.communicate()[1], w.returncode) for w in writers] == [("", 0), ("", 0)]
+    assert [(w.communicate(timeout=120)[1], w.returncode) for w in writers] == [("", 0), ("", 0)]
     content = target.read_bytes()
     assert content in (b"a" * len(content), b"b" * len(content))
     assert list(tmp_path.iterdir()) == [target]
@@ -46,7 +46,8 @@ def test_of_two_files_none_is_written_if_one_cannot_be(tmp_path):
 
 def killed(target: Path) -> Path:
     """What a process leaves that is killed when it has written all but the name."""
-    done = subprocess.run([sys.executable, str(ROOT / "tests/workers/die_writing.py"), str(target)], check=False)
+    command = [sys.executable, str(ROOT / "tests/workers/die_writing.py"), str(target)]
+    done = subprocess.run(command, check=False, timeout=60)
     assert done.returncode == 9
     (part,) = target.parent.iterdir()
     return part

@@ -246,9 +246,9 @@ def test_threads_may_share_it_one_at_a_time(case: Case) -> None:
         results.append(case.backend.infer(second))
         case.backend.close()
 
-    other = threading.Thread(target=finish)
+    other = threading.Thread(target=finish, daemon=True)
     other.start()
-    other.join()
+    other.join(60)
     assert all(map(same, results, expected))
     assert len(results) == 2
     assert case.is_closed()

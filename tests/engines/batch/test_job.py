@@ -310,8 +310,8 @@ class TestAJobThatDies:
             except subprocess.TimeoutExpired:
                 process.kill()
             process.stdout.close()
-            assert process.wait() == -9
-        last, _ = self.start(source, out).communicate()
+            assert process.wait(60) == -9
+        last, _ = self.start(source, out).communicate(timeout=240)
         rows = [line.split() for line in last.splitlines()]
         assert {name for status, name in rows if status == "failed"} == {
             r.item.name for r in undisturbed if r.status == "failed"

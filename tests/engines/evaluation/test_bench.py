@@ -284,13 +284,17 @@ def test_the_commit_is_dirty_if_what_runs_was_changed_and_not_by_results(tmp_pat
     for path in (package / "timing.py", *results):
         path.write_text("")
     monkeypatch.setattr(system, "__file__", str(package / "timing.py"))
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run([*git, "init", "-q"], check=True)
+
+    def git(*arguments):
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    git("init", "-q")
     assert machine()["commit"] is None
-    subprocess.run([*git, "add", "."], check=True)
+    git("add", ".")
     assert machine()["commit"] is None
-    subprocess.run([*git, "commit", "-q", "-m", "all", "--no-gpg-sign"], check=True)
-    head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout
+    git("commit", "-q", "-m", "all", "--no-gpg-sign")
+    head = git("rev-parse", "HEAD")
     for path in results:
         path.write_text("measured")
     assert machine()["commit"] == head[:12]

@@ -12,6 +12,7 @@ from shared_data import ROOT
 LIMIT = 2 * 2**30
 
 
+@pytest.mark.timeout(660)
 @pytest.mark.parametrize("files", [280, pytest.param(2000, marks=pytest.mark.slow)])
 def test_broken_files_and_bombs(tmp_path: Path, files: int) -> None:
     done = subprocess.run(
@@ -19,7 +20,7 @@ def test_broken_files_and_bombs(tmp_path: Path, files: int) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=900,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)

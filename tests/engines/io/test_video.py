@@ -228,7 +228,7 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
     source = film.write(tmp_path / "clip.mp4")
     command = [sys.executable, str(ROOT / "tests/workers/convert_video.py"), str(source)]
     whole, target = tmp_path / "whole.mp4", tmp_path / "out" / "big.mp4"
-    subprocess.run([*command, str(whole)], check=True)
+    subprocess.run([*command, str(whole)], check=True, timeout=120)
     for n in range(3):
         process = subprocess.Popen([*command, str(target)])
         deadline = time.monotonic() + 60
@@ -237,9 +237,9 @@ def test_killed_at_any_moment_it_ends_the_same(tmp_path):
             time.sleep(0.005)
         time.sleep(0.01 * n)
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(60)
         assert not target.exists()
-    subprocess.run([*command, str(target)], check=True)
+    subprocess.run([*command, str(target)], check=True, timeout=120)
     assert target.read_bytes() == whole.read_bytes()
     assert files(target.parent) == {"big.mp4"}
 

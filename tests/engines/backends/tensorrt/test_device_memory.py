@@ -247,9 +247,9 @@ def test_the_gpu_is_the_current_one_of_the_thread_that_calls(memory: Memory, mon
             with device.current():
                 seen.append(memory.current[threading.get_ident()][-1])
 
-        other = threading.Thread(target=use)
+        other = threading.Thread(target=use, daemon=True)
         other.start()
-        other.join()
+        other.join(60)
         use()
         assert seen == [1, 1]
     assert not any(memory.current.values())
