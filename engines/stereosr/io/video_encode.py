@@ -1,8 +1,10 @@
 """Videos that are written: codecs, what all frames have in common, segments."""
 
+import os
 import re
-from collections.abc import Iterable
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -244,7 +246,28 @@ def _add_stream(file: Any, pixels: Pixels, style: Style) -> Any:
         stream.codec_context.sample_aspect_ratio = style.aspect
     for name in Colours.__slots__:
         setattr(stream.codec_context, name, getattr(style.colours, name))
+    with _ordinary_priority():
+        stream.codec_context.open()
     return stream
+
+
+@contextmanager
+def _ordinary_priority() -> Iterator[None]:
+    """Where it may, as root, SVT-AV1 makes the thread that opens it and all of its own real-time ones, for good: they
+    would starve whatever else the machine does, and so would every program started later."""
+    if not hasattr(os, "sched_setscheduler"):  # Linux has it
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = _threads() - {threading.get_native_id()}
+    yield
+    for thread in _threads() - before:
+        with suppress(ProcessLookupError):
+            os.sched_setscheduler(thread, policy, parameters)
+
+
+def _threads() -> set[int]:
+    return {int(task.name) for task in Path("/proc/self/task").iterdir()}
 
 
 def _frame(pixels: Pixels, pts: int, style: Style) -> Any:

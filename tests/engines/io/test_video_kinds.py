@@ -1,7 +1,10 @@
 """One test a kind of video: what cameras, editors and discs put into one is kept, converted or said to be left out."""
 
 import hashlib
+import os
 import struct
+import sys
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from stereosr.batch.item import Result, Settings
 from stereosr.batch.job import run
 from stereosr.errors import StereosrError, UsageError
 from stereosr.evaluation.metrics import psnr
+from stereosr.io import video_encode
 from stereosr.io.video import Conversion, VideoOptions, check_layouts
 from stereosr.io.video_encode import CODECS, output_suffix
 from stereosr.io.video_source import sample
@@ -436,6 +440,30 @@ def test_containers_codecs_and_layouts(tmp_path, suffix, codec, out_layout):
     with av.open(str(target)) as file:
         rate = file.streams.video[0].average_rate
     assert rate == Fraction(30000, 1001) or (expected == ".mkv" and abs(rate / Fraction(30000, 1001) - 1) < 1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of Linux's priorities")
+def test_no_encoder_makes_this_process_a_real_time_one(tmp_path, monkeypatch):
+    """SVT-AV1 does so, if it may: as root, for instance, in a container."""
+    seen: set[int] = set()
+
+    def look() -> None:
+        for task in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):
+                seen.add(os.sched_getscheduler(int(task.name)))
+
+    look()
+    before, frame = seen.copy(), video_encode._frame
+
+    def looks(*arguments: Any) -> Any:
+        look()
+        return frame(*arguments)
+
+    monkeypatch.setattr(video_encode, "_frame", looks)
+    for codec in ("h264", "hevc", "av1"):
+        done(Movie().write(tmp_path / f"{codec}.mkv"), codec=codec)
+    look()
+    assert seen == before
 
 
 def test_large_pictures_are_hevc(tmp_path):
