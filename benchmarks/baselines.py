@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pages
 
-from stereosr.models.library import DEFAULT_MODEL
+from stereosr.models.library import bundled
 from stereosr_export.checkpoints import OWN_WEIGHTS
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     chosen = parser.parse_args()
     names = [path.stem.removesuffix("_x4") for path in sorted(OWN_WEIGHTS.glob("*_x4.safetensors"))]
-    names.remove(DEFAULT_MODEL)
+    names = [name for name in names if not bundled(name)]
     out = pages.HERE / "results" / "baselines_x4.jsonl"
     out.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as home:

@@ -37,7 +37,7 @@ from stereosr.evaluation.bench import (
     summarise,
 )
 from stereosr.evaluation.datasets import UInt8, Views, open_dataset
-from stereosr.models.library import DEFAULT_MODEL, find_model
+from stereosr.models.library import default_model, find_model
 from stereosr.models.spec import read_spec
 from stereosr.system import default_threads, machine
 from stereosr.types import quantise
@@ -104,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder as KITTI2015")
     parser.add_argument("-s", "--scale", type=int, default=4)
-    parser.add_argument("-n", "--models", action="append", help=f"names or files  [default: {DEFAULT_MODEL}]")
+    parser.add_argument("-n", "--models", action="append", help="names or files  [default: that of the scale]")
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--scenes", type=int, help="only so many  [default: all]")
@@ -116,7 +116,8 @@ def main() -> None:
     methods += [Span(channels, options.scale, options.threads) for channels in WIDTHS]
     with ExitStack() as opened, tempfile.TemporaryDirectory() as folder:
         files = {
-            file: read_spec(file) for file in (find_model(n, options.scale) for n in options.models or [DEFAULT_MODEL])
+            file: read_spec(file)
+            for file in (find_model(n, options.scale) for n in options.models or [default_model(options.scale)])
         }
         for model in open_models(files, ["ort-cpu"], False, RunOptions(threads=options.threads), opened):
             if isinstance(model, StereosrError):

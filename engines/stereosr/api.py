@@ -25,7 +25,7 @@ from stereosr.io import layouts
 from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
 from stereosr.io.layouts import STEREO_SUFFIXES, Layout, write_stereo
-from stereosr.models.library import DEFAULT_MODEL, available_models
+from stereosr.models.library import available_models, default_model
 from stereosr.models.spec import ModelSpec
 from stereosr.types import Pixels, StereoPair, as_float, quantise
 
@@ -181,7 +181,7 @@ class Model:
 
 
 def load_model(
-    model: PathLike = DEFAULT_MODEL,
+    model: PathLike | None = None,
     scale: int | None = None,
     *,
     backend: str = "auto",
@@ -193,8 +193,9 @@ def load_model(
     """Open a model.
 
     Args:
-        model: a name that ``list_models`` knows, or the path of an ``.onnx`` or ``.engine`` file. Names with ``-photo``
-            are for JPEG, noise and video: an array does not say where it comes from, so that nothing is chosen here.
+        model: a name that ``list_models`` knows, or the path of an ``.onnx`` or ``.engine`` file; None for what
+            ``stereosr upscale`` takes for clean pairs of this scale. Names with ``-photo`` are for JPEG, noise and
+            video: an array does not say where it comes from, so that nothing is chosen here.
         scale: how many times larger; None for 4, or for that of the file.
         backend: what runs the model, as ``stereosr doctor`` lists it; never replaced by another one. ``auto`` takes the
             best that works, and logs a warning for each that it passed over though it was expected to work.
@@ -221,9 +222,10 @@ def load_model(
         raise UsageError(f"precision is {precision!r}: pass 'auto', 'fp16' or 'fp32'")
     if device != "cpu" and not _is_count(device, 0):
         raise UsageError(f"device is {device!r}: pass the number of a GPU, from 0, or 'cpu'")
+    scale = _checked_count("scale", scale, 1)
     opened, _ = load(
-        os.fspath(model),
-        _checked_count("scale", scale, 1),
+        default_model(scale) if model is None else os.fspath(model),
+        scale,
         backend=backend,
         precision=precision,
         gpu=None if device == "cpu" else int(device),

@@ -37,7 +37,7 @@ from stereosr.evaluation.single_view import SingleView
 from stereosr.evaluation.timing import run_command
 from stereosr.io.encode import write_picture
 from stereosr.io.images import Picture
-from stereosr.models.library import BUNDLED, DEFAULT_MODEL, available_models, find_model
+from stereosr.models.library import BUNDLED, available_models, default_model, find_model
 from stereosr.models.spec import ModelSpec, read_spec
 from stereosr.system import cache_dir, default_threads, machine
 from stereosr_cli.extras import need
@@ -120,7 +120,7 @@ def bench(options: BenchOptions) -> int:
 def _methods(options: BenchOptions, scale: int, opened: ExitStack) -> tuple[list[Method], list[str]]:
     """Bicubic, every model on every backend, single-view networks; a line for each model that cannot be opened."""
     have = {path: spec for path, spec in available_models().items() if spec.scale == scale}
-    wanted = options.models or sorted({spec.name for spec in have.values()}) or [DEFAULT_MODEL]
+    wanted = options.models or sorted({spec.name for spec in have.values()}) or [default_model(None)]
     files: dict[Path, ModelSpec] = {}
     for name in wanted:
         named = {path: spec for path, spec in have.items() if spec.name == name}

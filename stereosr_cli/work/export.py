@@ -10,7 +10,7 @@ from stereosr.atomic import check_writable, write_bytes
 from stereosr.backends.tensorrt.build import build_targets
 from stereosr.errors import UsageError
 from stereosr.models.engine_file import SUFFIX
-from stereosr.models.library import DEFAULT_MODEL, bundled, file_name, fp16_path
+from stereosr.models.library import DEFAULT_MODELS, bundled, default_model, file_name, fp16_path
 from stereosr.models.spec import ModelSpec, read_spec
 from stereosr.system import cache_dir
 from stereosr_cli.extras import need
@@ -47,26 +47,32 @@ class ExportOptions:
 
 def export(options: ExportOptions) -> None:
     """Do what the options ask for, scale by scale."""
-    ready = {}
-    if options.weights is None and options.name is None:
-        ready = bundled(options.model or DEFAULT_MODEL, options.scale)
+    ready = _bundled(options) if options.weights is None and options.name is None else {}
     need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
     if options.file_format == "tensorrt":
         build_targets(
             variant(options.target), options.target, this_gpu()
         )  # said before the minutes that the rest takes
     model, sources = (None, ready) if ready else _weights(options)
-    name = options.name or (model.name if model else options.model or DEFAULT_MODEL)
-    for scale, (source, target) in _with_targets(sources, name, options).items():
+    names = {scale: options.name or (model.name if model else read_spec(file).name) for scale, file in sources.items()}
+    for scale, (source, target) in _with_targets(sources, names, options).items():
         if model is None:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, source.read_bytes())
             spec, how = read_spec(source), "as bundled"
         else:
-            spec, error = _export_weights(model, scale, source, name, target, options)
+            spec, error = _export_weights(model, scale, source, names[scale], target, options)
             how = f"onnxruntime equals torch to {error:.1e}"
         click.echo(f"{target}: {spec.title}, {spec.parameters:,} parameters; {how}", err=True)
         _export_more(target, options)
+
+
+def _bundled(options: ExportOptions) -> dict[int, Path]:
+    """The files of the wheel that were asked for, by scale; none where the wheel has no such model."""
+    if options.model:
+        return bundled(options.model, options.scale)
+    scales = [options.scale] if options.scale else sorted(DEFAULT_MODELS)
+    return {scale: file for scale in scales for file in bundled(default_model(scale), scale).values()}
 
 
 def _weights(options: ExportOptions) -> "tuple[ZooModel, dict[int, Path]]":
@@ -75,7 +81,7 @@ def _weights(options: ExportOptions) -> "tuple[ZooModel, dict[int, Path]]":
     from stereosr_export.zoo import find
 
     if options.weights is None:
-        model = find(options.model or DEFAULT_MODEL)
+        model = find(options.model or default_model(options.scale))
         scales = [options.scale] if options.scale else trained_scales(model) or model.scales
         return model, {scale: own_weights(model.name, scale) for scale in scales}
     asked = find(options.model) if options.model else None
@@ -83,11 +89,13 @@ def _weights(options: ExportOptions) -> "tuple[ZooModel, dict[int, Path]]":
     return model, {scale: options.weights}
 
 
-def _with_targets(sources: dict[int, Path], name: str, options: ExportOptions) -> dict[int, tuple[Path, Path]]:
+def _with_targets(
+    sources: dict[int, Path], names: dict[int, str], options: ExportOptions
+) -> dict[int, tuple[Path, Path]]:
     """Where each source goes. Raises UsageError where a file is in the way."""
     if options.out and len(sources) > 1:
         raise UsageError(f"-o names one file for x{' and x'.join(map(str, sources))}: pass -s too")
-    targets = {scale: options.out or cache_dir() / file_name(name, scale) for scale in sources}
+    targets = {scale: options.out or cache_dir() / file_name(names[scale], scale) for scale in sources}
     for target in targets.values():
         for file in (target, fp16_path(target))[: 1 + options.fp16]:
             if file.exists() and not options.overwrite:

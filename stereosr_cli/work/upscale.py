@@ -26,7 +26,7 @@ from stereosr.inference.settings import TileSettings
 from stereosr.inference.size import OutputSize
 from stereosr.io.detect import detect_by_name
 from stereosr.io.layouts import Layout, read_pair
-from stereosr.models.library import AUTO, DEFAULT_MODEL, available_models
+from stereosr.models.library import AUTO, DEFAULT_MODELS, available_models, default_model
 from stereosr_cli.progress import Progress
 from stereosr_cli.report.page import Results
 
@@ -128,23 +128,28 @@ def _largest_scale(options: UpscaleOptions, size: OutputSize) -> float | None:
 
 def _steps(models: Sequence[str], scale: float | None) -> tuple[int | None, int | None]:
     """The scale of the models, and that of those behind them, for results of a scale; None as it is, or for none."""
-    scales = [{spec.scale for spec in available_models().values() if spec.name == model} for model in models]
+    scales = [_scales(model) for model in models]
     if scale is None or not all(scales):  # a file has the scale that it has
         return None, None
     first, *second = steps_to(scale, set.intersection(*scales))
     return first, second[0] if second else None
 
 
+def _scales(model: str) -> set[int]:
+    if model == AUTO:
+        return set(DEFAULT_MODELS)
+    return {spec.scale for spec in available_models().values() if spec.name == model}
+
+
 def _opened(options: UpscaleOptions, scale: float | None) -> tuple[Backend, str]:
     """What runs the model or models, and the sha256 of their files; for a scale, or the next larger one there is."""
     run = partial(load, backend=options.backend, precision=options.precision, gpu=options.gpu, threads=options.threads)
     models = options.model or (AUTO,)
-    named = [DEFAULT_MODEL if model == AUTO else model for model in models]
-    first, second = _steps(named, scale)
+    first, second = _steps(models, scale)
     if options.strength is not None:
         if len(models) > 1:
             raise UsageError("--strength is of one model: pass one -n, or leave it out")
-        opened = [run(named[0], first, strength=options.strength)]
+        opened = [run(_named(models[0], first), first, strength=options.strength)]
     elif AUTO in models:
         if len(models) > 1:
             raise UsageError("-n auto is one of two engines for each pair: pass it alone, or two names to average")
@@ -158,13 +163,17 @@ def _opened(options: UpscaleOptions, scale: float | None) -> tuple[Backend, str]
             second=second,
         )
     else:
-        opened = [run(model, first) for model in named]
+        opened = [run(model, first) for model in models]
     backend = _mean([b for b, _ in opened])
     if second is not None:
-        behind = [run(model, second) for model in named]
+        behind = [run(_named(model, second), second) for model in models]
         backend = Cascade(backend, _mean([b for b, _ in behind]))
         opened += behind
     return SelfEnsemble(backend) if options.ensemble else backend, " ".join(digest for _, digest in opened)
+
+
+def _named(model: str, scale: int | None) -> str:
+    return default_model(scale) if model == AUTO else model
 
 
 def _mean(backends: list[Backend]) -> Backend:

@@ -16,7 +16,7 @@ from stereosr.inference.cascade import Cascade, spec_of_both
 from stereosr.inference.ensemble import SelfEnsemble
 from stereosr.models.blend import blend
 from stereosr.models.engine_file import SUFFIX
-from stereosr.models.library import DEFAULT_MODEL, find_model, is_path, photo_name, spec_of_file
+from stereosr.models.library import default_model, find_model, is_path, photo_name, spec_of_file
 
 _log = logging.getLogger("stereosr")
 
@@ -93,10 +93,11 @@ def load_auto(
         UsageError, BackendUnavailable: as ``load``.
     """
     kind = select(backend_without_gpu(backend) if gpu is None else backend, ".onnx")
-    files = [find_file(DEFAULT_MODEL, scale, precision, kind)]
+    clean = default_model(scale)
+    files = [find_file(clean, scale, precision, kind)]
     spec = spec_of_file(files[0])
     try:
-        files.append(find_file(photo_name(DEFAULT_MODEL), spec.scale, precision, kind))
+        files.append(find_file(photo_name(clean), spec.scale, precision, kind))
     except UsageError as error:
         _log.warning("%s is used for all pairs, those with noise and JPEG too: %s", spec.title, error)
 
@@ -105,13 +106,13 @@ def load_auto(
     def open_engine(name: str) -> Backend:
         opened, _ = run(name, spec.scale)
         if second is not None:
-            opened = Cascade(opened, run(DEFAULT_MODEL, second)[0])
+            opened = Cascade(opened, run(default_model(second), second)[0])
         return SelfEnsemble(opened) if ensemble else opened
 
-    names = (DEFAULT_MODEL, photo_name(DEFAULT_MODEL))[: len(files)]
+    names = (clean, photo_name(clean))[: len(files)]
     whole = spec
     if second is not None:
-        files.append(find_file(DEFAULT_MODEL, second, precision, kind))
+        files.append(find_file(default_model(second), second, precision, kind))
         whole = spec_of_both(spec, spec_of_file(files[-1]))
     digests = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
     return AutoEngine(whole, [partial(open_engine, name) for name in names]), " ".join(digests)
