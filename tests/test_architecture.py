@@ -29,6 +29,7 @@ HEAVY = {
     "torch",
     "onnx",
     "onnxruntime",
+    "openvino",
     "tensorrt",
     "tensorrt_rtx",
     "pycuda",

@@ -10,6 +10,7 @@ import pytest
 
 from command import stereosr
 from shared_data import ROOT
+from stereosr.backends.registry import available_backends
 from stereosr.io.images import read_picture
 from stereosr.io.layouts import write_stereo
 
@@ -70,6 +71,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_command(place: Path, line: str) -> None:
     for long, short in SHORTER.items():
         line = re.sub(long, short, line)
+    for info in available_backends():
+        if re.search(rf"-b {info.name}( |$)", line) and (reason := info.missing()) is not None:
+            pytest.skip(reason)
     done = stereosr(*line.split(), cwd=place, STEREOSR_HOME=str(place / "home"))
     assert done.returncode == 0, done.stderr
 

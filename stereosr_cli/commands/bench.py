@@ -15,7 +15,7 @@ from stereosr_cli import options
     "What is measured",
     options.scale(),
     click.option("-n", "--models", multiple=True, help="Name or file; may be repeated.  [default: all that are here]"),
-    click.option("-b", "--backends", multiple=True, help="May be repeated.  [default: all that work here]"),
+    click.option("-b", "--backends", multiple=True, help="May be repeated.  [default: those of auto that work here]"),
     click.option("-x", "--ensemble", is_flag=True, help="Each model with its self-ensemble, too."),
     click.option(
         "--single-view",

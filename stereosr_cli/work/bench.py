@@ -57,7 +57,7 @@ class BenchOptions:
 
     Attributes:
         models: names or files; empty for all that are here.
-        backends: empty for all that work here.
+        backends: empty for all that ``auto`` may take here.
         single_view: ONNX files of single-view networks.
         white: in what those take and give.
         degrade: recipes of ``stereosr.evaluation.degrade.corrupt`` for LR.

@@ -39,8 +39,9 @@ def _backends() -> Iterator[str]:
     best = True
     for kind in available_backends():
         missing = kind.missing()
-        yield f"{kind.name:14}{missing or ('works; used unless -b says otherwise' if best else 'works')}"
-        best = best and missing is not None
+        use = f"; only with -b {kind.name}" if not kind.automatic else "; used unless -b says otherwise" if best else ""
+        yield f"{kind.name:14}{missing or f'works{use}'}"
+        best = best and (missing is not None or not kind.automatic)
 
 
 def _extras() -> Iterator[str]:

@@ -30,8 +30,8 @@ class RunReport:
 
     Attributes:
         device: as the library itself reports it: ``onnxruntime CPUExecutionProvider``.
-        precision: of the networks that gave the results: ``fp32``, ``fp16``, or ``fp16+fp32`` where some tiles were
-            recomputed.
+        precision: that the results were computed in: ``fp32``, ``fp16``, ``bf16``, or ``fp16+fp32`` where some tiles
+            were recomputed.
         warnings: what people should know about the results, a line each.
     """
 
@@ -186,6 +186,7 @@ class BackendInfo:
             install.
         open: opens a model file. Any thread may call it, and any thread may use the result, one at a time.
         on_gpu: it needs an NVIDIA GPU, and prefers an fp16 file where there is one.
+        automatic: ``auto`` may take it; else it has to be named.
         reads: suffixes of the files that it opens.
     """
 
@@ -195,6 +196,7 @@ class BackendInfo:
     missing: Callable[[], str | None]
     open: Callable[[Path, RunOptions], Backend]
     on_gpu: bool = False
+    automatic: bool = True
     reads: tuple[str, ...] = (".onnx",)
 
     @property

@@ -33,7 +33,6 @@ def choose(requested: str, states: Sequence[State]) -> Choice:
     """Which backend to use. Pure: the states are given, the preferred backend first.
 
     Raises:
-        UsageError: for a name that does not exist.
         BackendUnavailable: if the one asked for, or all of them, cannot be used. Nothing falls back in silence.
     """
     if requested == "auto":
@@ -42,17 +41,28 @@ def choose(requested: str, states: Sequence[State]) -> Choice:
                 better = (s for s in states[:position] if s.expected)
                 return Choice(state.name, tuple(f"{s.name}: {s.missing}" for s in better))
         raise BackendUnavailable("no backend works here: " + "; ".join(f"{s.name}: {s.missing}" for s in states))
-    asked = next((s for s in states if s.name == requested), None)
-    if asked is None:
-        raise UsageError(f"no backend named {requested!r}; there are auto, {', '.join(s.name for s in states)}")
+    asked = next(state for state in states if state.name == requested)
     if asked.missing is not None:
         raise BackendUnavailable(f"backend {requested} cannot be used: {asked.missing}")
     return Choice(requested, ())
 
 
+def _states(requested: str, suffix: str) -> list[State]:
+    """Of the backend that is named, or of all that ``auto`` may take; asking others could take long.
+
+    Raises:
+        UsageError: for a name that does not exist.
+    """
+    there = available_backends()
+    asked = [info for info in there if (info.automatic if requested == "auto" else info.name == requested)]
+    if not asked:
+        raise UsageError(f"no backend named {requested!r}; there are auto, {', '.join(info.name for info in there)}")
+    return [info.state(suffix) for info in asked]
+
+
 def select(requested: str, suffix: str) -> BackendInfo:
-    """The backend for files of this suffix, before one is opened. Raises as ``choose``."""
-    return _named(choose(requested, [info.state(suffix) for info in available_backends()]).name)
+    """The backend for files of this suffix, before one is opened. Raises as ``open_model``."""
+    return _named(choose(requested, _states(requested, suffix)).name)
 
 
 def open_model(
@@ -73,10 +83,11 @@ def open_model(
         The open backend, the file, and which backend it is.
 
     Raises:
-        UsageError, BackendUnavailable: as ``choose``; also for a file that is not a model of ours.
+        UsageError: for a backend that does not exist, or a file that is not a model of ours.
+        BackendUnavailable: as ``choose``.
         OutOfMemory: if the model does not fit.
     """
-    states = [info.state(suffix) for info in available_backends()]
+    states = _states(requested, suffix)
     while True:
         choice = choose(requested, states)
         info = _named(choice.name)

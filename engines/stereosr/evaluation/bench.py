@@ -111,7 +111,7 @@ class Model:
         self.row = Row(
             model=spec.name,
             backend=kind,
-            precision=spec.precision,
+            precision=backend.report().precision,
             ensemble=ensemble,
             parameters=spec.parameters,
             gmacs=None if spec.gmacs is None else runs * spec.gmacs,
@@ -146,13 +146,13 @@ def open_models(
 
     Args:
         files: the model files, each with its specification.
-        backends: their names; empty for all that work on this machine.
+        backends: their names; empty for all that ``auto`` may take on this machine.
         ensemble: also give each model with its self-ensemble.
         options: how to open the models.
         opened: the models are closed when it is.
     """
     for file in files:
-        for kind in backends or [k.name for k in available_backends() if k.missing() is None]:
+        for kind in backends or [k.name for k in available_backends() if k.automatic and k.missing() is None]:
             try:
                 backend = opened.enter_context(open_backend(file, kind, options))
             except StereosrError as error:

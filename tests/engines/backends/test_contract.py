@@ -11,7 +11,7 @@ import pytest
 
 from fake_tensorrt import ANY_SIZE, GPU, FakeDevice, FakeTensorRT, engine_of
 from fakes import FakeBackend, random_pair
-from stereosr.backends import ort_cuda
+from stereosr.backends import openvino, ort_cuda
 from stereosr.backends.base import Backend, BackendBase, BackendInfo, RunOptions, infer_each
 from stereosr.backends.fp32_fallback import Fp32Fallback
 from stereosr.backends.ort_cpu import OrtCpu
@@ -84,6 +84,11 @@ def make(name: str, folder: Path) -> Case:
         return Case(Smallest())
     if name == "ort-cpu":
         return Case(OrtCpu(BUNDLED / file_name("nafssr-t", 2), RunOptions(threads=1)), (45, 135))
+    if name in ("openvino", "openvino-bf16"):
+        (info,) = (info for info in openvino.BACKENDS if info.name == name)
+        if (reason := info.missing()) is not None:
+            pytest.skip(reason)
+        return Case(info.open(BUNDLED / file_name("nafssr-t", 2), RunOptions(threads=1)), (45, 135))
     if name == "ort-cuda":
         return Case(on_a_simulated_gpu(BUNDLED / file_name("nafssr-t", 2)), (45, 135))
     if name in ("tensorrt", "tensorrt_rtx"):
@@ -159,6 +164,8 @@ class Smallest(BackendBase):
 CASES = (
     "the smallest",
     "ort-cpu",
+    "openvino",
+    "openvino-bf16",
     "ort-cuda",
     "tensorrt",
     "tensorrt_rtx",
@@ -229,7 +236,7 @@ def test_the_report_says_what_ran_since_the_last_one(case: Case) -> None:
     case.backend.infer(pairs(case, 1)[0])
     report = case.backend.report()
     assert report.device == case.backend.device
-    assert report.precision in ("fp32", "fp16", "fp16+fp32")
+    assert report.precision in ("fp32", "fp16", "bf16", "fp16+fp32")
     assert all(line and "\n" not in line for line in report.warnings)
     assert case.backend.report().warnings == ()
 

@@ -39,7 +39,6 @@ def states(*rows: str) -> list[State]:
         ("a", ["a-", "b+"], (BackendUnavailable, "backend a cannot be used: no a")),
         ("a", ["a!", "b+"], (BackendUnavailable, "backend a cannot be used: no a")),
         ("auto", ["a-", "b!"], (BackendUnavailable, "no backend works here: a: no a; b: no b")),
-        ("x", ["a+", "b+"], (UsageError, "no backend named 'x'; there are auto, a, b")),
     ],
 )
 def test_the_whole_table(requested, here, expected):
@@ -83,6 +82,22 @@ def test_what_shows_when_a_backend_is_opened_makes_auto_step_down_with_the_file_
     assert opened[1:] == (Path("fp32"), Choice("cpu", ("gpu: its libraries do not load",)))
     with pytest.raises(BackendUnavailable, match="its libraries do not load"):
         chosen("gpu")
+
+
+def test_auto_never_takes_nor_asks_what_is_to_be_named(monkeypatch):
+    asked = []
+    named = kind("named", automatic=False, missing=lambda: asked.append("named"))
+    monkeypatch.setattr(registry, "available_backends", lambda: (named, kind("cpu")))
+    with pytest.raises(BackendUnavailable, match="no backend works here: cpu: no cpu"):
+        chosen("auto")
+    assert not asked
+    assert chosen("named") == Choice("named", ())
+
+
+def test_a_name_that_does_not_exist_is_an_error_that_lists_those_that_do(monkeypatch):
+    monkeypatch.setattr(registry, "available_backends", lambda: (kind("a"), kind("b", automatic=False)))
+    with pytest.raises(UsageError, match="no backend named 'x'; there are auto, a, b"):
+        chosen("x")
 
 
 def test_engine_files_are_for_backends_that_open_them(monkeypatch):
