@@ -17,6 +17,7 @@ import click
 
 from stereosr.errors import StereosrError
 from stereosr_cli import options
+from stereosr_cli.flags import with_flags
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -104,7 +105,7 @@ def exit_code() -> int:
         error.show()
         return error.exit_code
     except StereosrError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {with_flags(error)}", err=True)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)

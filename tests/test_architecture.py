@@ -11,9 +11,11 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from shared_data import ROOT
+from stereosr_cli.main import cli
 
 SOURCES = {
     "stereosr_cli": ROOT / "stereosr_cli",
@@ -124,6 +126,30 @@ def test_every_module_of_the_runtime_imports_with_nothing_optional_installed() -
     block = f"for n in {sorted(HEAVY)}: sys.modules[n] = None\n"
     code = f"import sys, importlib\n{block}for n in {names}: importlib.import_module(n)"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, timeout=120)
+
+
+def test_the_runtime_names_no_flags() -> None:
+    """Its callers may have none; whole commands, of this or another program, may be named."""
+    for package, path in MODULES:
+        if package == "stereosr":
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            documented = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Constant | ast.JoinedStr) and id(node) not in documented:
+                    text = ast.unparse(node)
+                    commands = re.search(r"\b(stereosr|ffmpeg|tiffcp|spatial) |^.--?\w|pip install", text)
+                    assert commands or not re.search(r"[\s(]--?[a-z]", text), f"{path}:{node.lineno}: {text}"
+
+
+def test_the_settings_that_errors_name_are_options() -> None:
+    context = click.Context(cli)
+    commands = [cli.get_command(context, name) for name in cli.list_commands(context)]
+    flags = {option for command in commands if command for parameter in command.params for option in parameter.opts}
+    for _, path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "settings" and isinstance(node.value, ast.Tuple):
+                for name in ast.literal_eval(node.value):
+                    assert f"--{name.replace('_', '-')}" in flags, f"{path}:{node.lineno}: {name}"
 
 
 def test_nothing_is_printed_outside_the_command_line() -> None:

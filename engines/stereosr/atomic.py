@@ -34,7 +34,7 @@ def check_writable(folder: Path) -> None:
     if not there.is_dir():
         raise UsageError(f"cannot write into {folder}: {there} is a file")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise StereosrError(f"cannot write into {there}: permission denied; give another folder with -o")
+        raise StereosrError(f"cannot write into {there}: permission denied; give another folder", settings=("out",))
 
 
 def write_all(files: Iterable[tuple[Path, bytes | memoryview]]) -> None:

@@ -1,5 +1,8 @@
 """Errors that people see: one line that names the fix, and the exit code that goes with it.
 
+A message is read by callers of the library, by users of the command and by clients of the service: it tells the fix in
+words, and ``settings`` has the names of what to set, from which the command makes its flags.
+
 ::
 
     StereosrError              1  anything that the program knows how to explain
@@ -13,9 +16,18 @@
 
 
 class StereosrError(Exception):
-    """Anything the program knows how to explain. ``exit_code`` is what the command line ends with."""
+    """Anything the program knows how to explain.
+
+    Attributes:
+        exit_code: what the command line ends with.
+        settings: what could be set otherwise to mend it, by the names of the library's arguments.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "", *, settings: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.settings = settings
 
 
 class UsageError(StereosrError, ValueError):

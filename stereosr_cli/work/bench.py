@@ -41,6 +41,7 @@ from stereosr.models.library import BUNDLED, available_models, default_model, fi
 from stereosr.models.spec import ModelSpec, read_spec
 from stereosr.system import cache_dir, default_threads, machine
 from stereosr_cli.extras import need
+from stereosr_cli.flags import with_flags
 from stereosr_cli.progress import Steps
 from stereosr_cli.report import tables
 from stereosr_cli.report.page import write_page
@@ -213,7 +214,7 @@ def _measurements(
             try:
                 _measure_start(method, scene, where, log, options)
             except StereosrError as error:
-                yield f"first picture: {method.row.label}: {error}"
+                yield f"first picture: {method.row.label}: {with_flags(error)}"
 
 
 def _where(options: BenchOptions) -> str:

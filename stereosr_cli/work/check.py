@@ -13,6 +13,7 @@ from stereosr.errors import SomeItemsFailed, StereosrError, UsageError
 from stereosr.geometry.pair_check import SURE_ORDER, PairMeasurements, PairReport, examine
 from stereosr.io.detect import detect_by_name
 from stereosr.io.layouts import Layout, read_pair
+from stereosr_cli.flags import with_flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ def check(options: CheckOptions) -> int:
             if len(pairs) == 1:
                 raise
             failed.append(pair.name)
-            click.echo(f"failed: {pair.name}: {error}", err=True)
+            click.echo(f"failed: {pair.name}: {with_flags(error)}", err=True)
             continue
         good += report.good
         if options.as_json:

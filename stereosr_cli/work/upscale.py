@@ -27,6 +27,7 @@ from stereosr.inference.size import OutputSize
 from stereosr.io.detect import detect_by_name
 from stereosr.io.layouts import Layout, read_pair
 from stereosr.models.library import AUTO, DEFAULT_MODELS, available_models, default_model
+from stereosr_cli.flags import with_flags
 from stereosr_cli.progress import Progress
 from stereosr_cli.report.page import Results
 
@@ -291,7 +292,7 @@ def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleO
             failed.append(result)
             if len(items) == 1 and not inputs.left_out:
                 raise result.error
-            progress.say(f"failed: {result.item.name}: {result.error}")
+            progress.say(f"failed: {result.item.name}: {with_flags(result.error)}")
             if options.fail_fast:
                 break
     if options.html:
@@ -332,7 +333,7 @@ def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
     return {
         "name": result.item.name,
         "status": result.status,
-        "error": str(result.error) if result.error else None,
+        "error": with_flags(result.error) if result.error else None,
         "input": [str(p) for p in result.item.sources],
         "output": [str(p) for p in result.item.targets],
         "size": list(result.size),

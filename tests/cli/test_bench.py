@@ -179,7 +179,7 @@ def test_a_single_view_network_is_a_row(dataset, home, tmp_path):
     wrong = stereosr("bench", dataset, "-s", 4, *arguments[4:], **home)
     failed(wrong, 3, "2 left out")
     assert "failed: first: repeat (single view) · ort-cpu · fp32: repeat.onnx makes" in wrong.stderr
-    assert "by -s" in wrong.stderr
+    assert "(--scale)" in wrong.stderr
 
 
 def test_check_ends_with_1_where_quality_fell(dataset, home, tmp_path):
@@ -217,7 +217,7 @@ def test_bad_scenes_are_one_line_each_and_the_rest_goes_on(dataset, home, tmp_pa
 def test_what_cannot_be(home, tmp_path):
     failed(stereosr("bench", tmp_path, **home), 2, "no stereo pairs")
     failed(stereosr("bench", "-b", "no-such-backend", **home), 2, "no-such-backend", "ort-cpu")
-    failed(stereosr("bench", "-s", 3, **home), 2, "no nafssr-t x3", "pass -s 2 or -s 4")
+    failed(stereosr("bench", "-s", 3, **home), 2, "no nafssr-t x3", "x2 and x4", "--scale")
     failed(stereosr("bench", "-n", "no-such-model", **home), 2, "no-such-model", "nafssr-t x4")
     failed(stereosr("bench", "--check", tmp_path / "missing.jsonl", **home), 2, "cannot read")
 

@@ -19,7 +19,7 @@ def test_a_good_pair_ends_with_zero():
 def test_a_faulty_one_with_one_and_the_fix():
     done = in_process("check", RIGHT, LEFT)
     assert done.returncode == 1
-    assert "pass --swap" in done.stdout
+    assert "swap left and right" in done.stdout
     assert done.stderr == ""
 
 
@@ -75,7 +75,7 @@ def test_upscale_says_what_is_odd_and_rectifies(tmp_path):
     done = in_process("upscale", *pair, "-s", 2, "--rectify", "off", "--json")
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
-    assert "--rectify auto" in row["warnings"][0]
+    assert "by default" in row["warnings"][0]
     assert row["alignment"] is None
     done = in_process("upscale", *pair, "-s", 2, "--suffix", "_r", "--json")
     assert done.returncode == 0, done.stderr

@@ -54,7 +54,7 @@ def test_models_are_pulled_added_and_removed(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "home").rglob("*") if p.is_file()) == ["mine_x3.onnx"]
     again = in_process("models", "add", served / "any.onnx", **home)
     assert again.returncode == 2
-    assert "exists: pass --overwrite" in again.stderr
+    assert "exists: overwrite it" in again.stderr
     assert in_process("models", "add", served / "any.onnx", "--overwrite", **home).returncode == 0
     removed = in_process("models", "remove", "mine", **home)
     assert removed.returncode == 0

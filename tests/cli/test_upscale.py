@@ -266,7 +266,7 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         (["left.png", "right.png", "--max-memory", "lots"], ["invalid size"]),
         (["left.png", "right.png", "--max-memory", "0"], ["invalid size"]),
         (["left.png", "right.png", "-s", "0"], ["1<x<=16"]),
-        (["."], ["-o OUT"]),
+        (["."], ["to which folder", "(--out)"]),
         (["-l", "."], ["-l and -r go together"]),
         (["left.png", "right.png", "-b", "abacus"], ["no backend named 'abacus'"]),
         (["left.png", "right.png", "-g", "cpu", "-b", "ort-cuda"], ["ort-cuda needs a GPU", "leave one"]),
@@ -274,7 +274,7 @@ def test_an_output_that_cannot_be_written_is_an_error_without_leavings(pair, tmp
         (["left.png", "right.png", "left.png"], ["left.png", "LEFT RIGHT alone", "folder"]),
         (["left.png", "right.png", "-l", ".", "-r", "."], ["left.png and -l"]),
         (["left.png", "right.png", "--suffix", "/x"], ["invalid suffix '/x'"]),
-        (["left.png", "right.png", "--out-layout", "mpo", "-f", "png"], ["JPEG inside", "-f png"]),
+        (["left.png", "right.png", "--out-layout", "mpo", "-f", "png"], ["JPEG inside", "the format png", "--format"]),
         (["left.png", "right.png", "-n", "right.png"], ["right.png is not an ONNX file", "stereosr export"]),
     ],
 )
@@ -433,7 +433,7 @@ def test_an_internal_error_is_one_line_and_a_traceback_where_it_is_asked_for(pai
 
 def test_an_internal_error_in_one_pair_shows_its_traceback_where_it_is_asked_for(pair, monkeypatch):
     monkeypatch.setattr("stereosr.batch.job.read_views", lambda *_: 1 / 0)
-    failed(in_process("upscale", *pair), 1, "ZeroDivisionError", "-v shows where")
+    failed(in_process("upscale", *pair), 1, "ZeroDivisionError", "--verbose")
     assert "in prepare" in in_process("upscale", "-v", *pair).stderr
 
 
@@ -475,9 +475,7 @@ def test_one_pair_into_files_by_name(pair):
     done = in_process("upscale", *pair, "-s", 2, "-o", "l.png", "-o", "r.webp", cwd=pair[0].parent)
     assert done.returncode == 0, done.stderr
     assert files(pair[0].parent) == {"left.png", "right.png", "up.png", "l.png", "r.webp"}
-    failed(
-        in_process("upscale", *pair, "-o", pair[0].parent / "new.png"), 2, "two views do not go into", "-o right.png"
-    )
+    failed(in_process("upscale", *pair, "-o", pair[0].parent / "new.png"), 2, "two views do not go into", "--out")
     failed(in_process("upscale", *pair, "-o", "a", "-o", "b", cwd=pair[0].parent), 2, "give -o once for a folder")
 
 

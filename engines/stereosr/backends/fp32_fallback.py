@@ -74,7 +74,8 @@ class Fp32Fallback(BackendBase):
             if file is None:
                 raise StereosrError(
                     f"{self.spec.title} in fp16 gave NaN or Inf, and the fp32 file it was made from is not beside "
-                    f"{self._path}: use --precision fp32"
+                    f"{self._path}: choose fp32",
+                    settings=("precision",),
                 )
             _log.warning("%s in fp16 gave NaN or Inf; such tiles are recomputed in fp32", self.spec.title)
             self._fp32_backend = self._held.enter_context(self._info.open(file, self._options))

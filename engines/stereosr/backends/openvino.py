@@ -45,7 +45,9 @@ class OpenVino(BackendBase):
         try:
             self._model = self._core.read_model(str(path))
         except RuntimeError as error:  # all that OpenVINO raises
-            raise UsageError(f"OpenVINO cannot load {path}: {_last_line(error)}; use -b ort-cpu") from error
+            raise UsageError(
+                f"OpenVINO cannot load {path}: {_last_line(error)}: choose ort-cpu", settings=("backend",)
+            ) from error
         self.device = "OpenVINO CPU"
         self._precision = precision
         self._threads = options.threads or default_threads()
@@ -74,7 +76,9 @@ class OpenVino(BackendBase):
         compiled = self._core.compile_model(self._model, "CPU", settings)
         found = compiled.get_property("INFERENCE_PRECISION_HINT").type_name  # a hint is not always taken
         if found != wanted:
-            raise StereosrError(f"OpenVINO computes in {found} instead of {wanted}: use -b ort-cpu")
+            raise StereosrError(
+                f"OpenVINO computes in {found} instead of {wanted}: choose ort-cpu", settings=("backend",)
+            )
         return compiled.create_infer_request()
 
     def _close(self) -> None:
@@ -113,7 +117,7 @@ def _lacks(precision: Precision) -> str | None:
     if importlib.util.find_spec("openvino") is None:
         return f"openvino is not installed: {install_hint('openvino')}"
     if precision == "bf16" and "BF16" not in _load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        return "this processor has no bfloat16 arithmetic: use -b openvino"
+        return "this processor has no bfloat16 arithmetic: choose openvino"
     return None
 
 

@@ -68,8 +68,9 @@ def upscale_clip(
     natural = tuple(side * backend.spec.scale for side in clip.size)
     if settings.size.of(*clip.size, backend.spec.scale) != natural:
         raise UsageError(
-            f"{item.name}: a video becomes {backend.spec.scale} times as large, not any size: pass -s 2, 4, 8 or 16, "
-            "without --width, --height and --max-size"
+            f"{item.name}: a video becomes {backend.spec.scale} times as large, not any size: ask for 2, 4, 8 or 16 "
+            "times, and neither for a width nor for a height",
+            settings=("scale", "width", "height", "max_size"),
         )
     if settings.preview is not None:
         return _preview(item, video, clip, backend, settings, on_plan, on_frame)
@@ -214,7 +215,7 @@ def _preview(
     target, spent, written = item.targets[0], [], []
     pictures = [target.with_name(f"{target.stem}_preview_{float(at):09.3f}s.png") for at in times]
     if not settings.overwrite and (others := [path for path in pictures if path.exists()]):
-        raise UsageError(f"{others[0]} exists: pass --overwrite, or -o for another folder")
+        raise UsageError(f"{others[0]} exists: overwrite it, or give another folder", settings=("overwrite", "out"))
     for picture, views in zip(pictures, video.source.views_at(times), strict=False):
         started = time.perf_counter()
         pair = frames(*views)

@@ -51,7 +51,10 @@ class Naming:
 
     def __post_init__(self) -> None:
         if self.suffix != PurePath(f"a{self.suffix}").name[1:]:
-            raise UsageError(f"invalid suffix {self.suffix!r}: it stands within a file's name; -o gives the folder")
+            raise UsageError(
+                f"invalid suffix {self.suffix!r}: it stands within a file's name; the folder is given apart",
+                settings=("out",),
+            )
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -91,7 +94,7 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
     """
     if naming.out is None and (folder := next((path for path in paths if path.is_dir()), None)):
         instead = f", not {naming.files[0]}" if naming.files else ""
-        raise UsageError(f"{folder} is a folder: say with -o OUT to which folder the results go{instead}")
+        raise UsageError(f"{folder} is a folder: say to which folder the results go{instead}", settings=("out",))
     naming = _with_layout_of_file(naming)
     found = find(paths, naming, layout)
     return _checked(found.items, found.left_out, naming)
@@ -107,7 +110,9 @@ def find(paths: Sequence[Path], naming: Naming, layout: Layout | None = None) ->
         if not path.exists():
             raise UsageError(f"{path} does not exist")
     if not paths:
-        raise UsageError("nothing to do: give LEFT RIGHT, a stereo file, or a folder with -o OUT")
+        raise UsageError(
+            "nothing to do: give LEFT RIGHT, a stereo file, or a folder and one for the results", settings=("out",)
+        )
     if _is_pair(paths, layout):
         return Inputs((_two_files(paths[0], paths[1], naming),), ())
     items: list[Item] = []
@@ -135,7 +140,7 @@ def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs
     if Path(left).is_file() and Path(right).is_file():
         return collect([Path(left), Path(right)], naming, "pair")
     if naming.out is None:
-        raise UsageError("-l and -r need -o OUT: say to which folder the results go")
+        raise UsageError("two folders or globs of views: say to which folder the results go", settings=("out",))
     scan = pair_lists(left, right, naming.ignored, {*READABLE, *VIDEO_SUFFIXES})
     items: list[Item] = []
     for pair in scan.pairs:
@@ -173,7 +178,7 @@ def _are_views(paths: Sequence[Path], layout: Layout | None) -> bool:
 def _two_files(left: Path, right: Path, naming: Naming) -> Item:
     for path in (left, right):
         if path.is_dir():
-            raise UsageError(f"{path} is a folder: give -l DIR -r DIR for two folders of views")
+            raise UsageError(f"{path} is a folder: give both folders of views by name", settings=("left", "right"))
     if left.samefile(right):
         raise UsageError(f"{left} is given twice: give LEFT and RIGHT")
     folders = _SIDES if left.stem == right.stem else (PurePath(), PurePath())
@@ -283,7 +288,9 @@ def _file_item(path: Path, below: PurePath, naming: Naming, layout: Layout) -> I
 def _as_video(path: Path, naming: Naming) -> Path:
     """The name of a video, with the suffix of what is made of it."""
     if naming.format:
-        raise UsageError(f"{path} is a video: leave out -f {naming.format[1:]}; --codec chooses the codec")
+        raise UsageError(
+            f"{path} is a video: leave out the format {naming.format[1:]}; videos have a codec", settings=("codec",)
+        )
     return path.with_suffix(output_suffix(path, naming.codec))
 
 
@@ -292,7 +299,10 @@ def _target(source: Path, stem: str, below: PurePath, naming: Naming, ending: st
     suffix = naming.format or source.suffix
     if layout in JPEG_LAYOUTS:
         if naming.format not in (None, ".jpg"):
-            raise UsageError(f"{source}: {layout} is JPEG inside; leave out -f {suffix[1:]}, or pass --out-layout pair")
+            raise UsageError(
+                f"{source}: {layout} is JPEG inside; leave out the format {suffix[1:]}, or write two files",
+                settings=("format", "out_layout"),
+            )
         suffix = naming.format or f".{layout}"
     elif suffix.lower() == ".pns" and layout not in ("sbs", "sbs-half"):
         suffix = ".png"
@@ -305,12 +315,12 @@ def _known_layout(path: Path, paths: Sequence[Path]) -> Layout:
     found = detect(path)
     if found.layout is None:
         why = f": {found.why}" if found.why else ""
-        fix = "a folder of pairs with -o OUT, or say --layout sbs"
+        fix = "give a folder of pairs, or the layout, sbs for example"
         if len(paths) == 2 and all(detect_by_name(each).kind == "video" for each in paths):
-            fix = "say --layout pair if the two are the views of one video, or --layout sbs"
+            fix = "the layout is pair if the two are the views of one video; else say which, sbs for example"
         elif len(paths) != 2:
-            fix = f"give LEFT RIGHT alone, {fix}"
-        raise UsageError(f"{path} does not show two views{why}; {fix}")
+            fix = "give LEFT RIGHT alone, a folder of pairs, or the layout, sbs for example"
+        raise UsageError(f"{path} does not show two views{why}; {fix}", settings=("layout",))
     return found.layout
 
 
@@ -326,10 +336,14 @@ def _checked(items: Sequence[Item], left_out: Iterable[str], naming: Naming) -> 
             place = target.resolve()
             if place in seen:
                 raise UsageError(
-                    f"{seen[place]} and {item.name} would both be written to {target}: rename one, or use -o"
+                    f"{seen[place]} and {item.name} would both be written to {target}: rename one, or give a folder",
+                    settings=("out",),
                 )
             if place in sources:
-                raise UsageError(f"the result of {item.name} would replace the input {target}: give --suffix or -o")
+                raise UsageError(
+                    f"the result of {item.name} would replace the input {target}: give a suffix or another folder",
+                    settings=("suffix", "out"),
+                )
             seen[place] = item.name
     for folder in {target.parent for item in items for target in item.targets}:
         check_writable(folder)
@@ -339,13 +353,17 @@ def _checked(items: Sequence[Item], left_out: Iterable[str], naming: Naming) -> 
 def _into_files(item: Item, files: tuple[Path, ...], items: int) -> Item:
     """The same item with these results."""
     if items > 1:
-        raise UsageError(f"there are {items} pairs, and -o {files[0]} is one file: give a folder")
+        raise UsageError(f"there are {items} pairs, and {files[0]} is one file: give a folder", settings=("out",))
     if len(files) != len(item.targets):
         if len(item.targets) == 2:
             raise UsageError(
-                f"two views do not go into {files[0]}: give -o left.png -o right.png, a folder, or --out-layout sbs"
+                f"two views do not go into {files[0]}: give two files, a folder, or a layout, sbs for example",
+                settings=("out", "out_layout"),
             )
-        raise UsageError(f"both views go into one file as {item.out_layout}: give one -o, or --out-layout pair")
+        raise UsageError(
+            f"both views go into one file as {item.out_layout}: give one file, or the layout pair",
+            settings=("out", "out_layout"),
+        )
     return replace(item, targets=files)
 
 
@@ -359,5 +377,6 @@ def _check_suffix(target: Path, item: Item) -> None:
         known = set(SUFFIXES)
     if suffix not in known:
         raise UsageError(
-            f"cannot write {target}: {suffix or 'no suffix'} is none of {', '.join(sorted(known))}; pass -f png, say"
+            f"cannot write {target}: {suffix or 'no suffix'} is none of {', '.join(sorted(known))}",
+            settings=("format",),
         )

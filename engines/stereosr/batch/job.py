@@ -116,7 +116,7 @@ class _Job:
             return Result(item, "skipped")
         if prepared.views is None:
             if self.settings.preview is not None and not _is_video(item):
-                raise UsageError(f"{item.name} is no video: leave out --preview")
+                raise UsageError(f"{item.name} is no video: there is no preview of it", settings=("preview",))
             choice = self._chosen(VIDEO)
             return replace(self._clip(item, prepared.key), choice=choice)
         choice = self._chosen(prepared.views.choice)
@@ -166,7 +166,7 @@ class _Job:
 
     def _check_targets(self, key: str, item: Item) -> None:
         if not self.settings.overwrite and (others := self.manifest.strangers(key, item)):
-            raise UsageError(f"{others[0]} exists: pass --overwrite, or -o for another folder")
+            raise UsageError(f"{others[0]} exists: overwrite it, or give another folder", settings=("overwrite", "out"))
 
     def _key(self, item: Item) -> str:
         """What decides an output: the sources' contents, the model, the settings; and where it goes."""
@@ -207,6 +207,9 @@ def _explained(item: Item, error: Exception) -> StereosrError:
             f"{item.name} does not fit into memory: close other programs, or cut it into parts"
         )
     else:
-        told = StereosrError(f"{item.name}: {type(error).__name__}: {error}; -v shows where that happened")
+        told = StereosrError(
+            f"{item.name}: {type(error).__name__}: {error}; debug messages show where that happened",
+            settings=("verbose",),
+        )
     told.__cause__ = error
     return told

@@ -98,7 +98,7 @@ def upscale_views(
     height, width = settings.size.of(*views.size, backend.spec.scale)
     if not settings.size.is_given and height * width >= _LARGE:
         megapixels = f"2 x {height * width / 1e6:.0f} megapixels"
-        _log.info("%s: the result has %s; -s 2 or --max-size make it smaller", item.name, megapixels)
+        _log.info("%s: the result has %s; a scale or a largest side makes it smaller", item.name, megapixels)
     for target in item.targets:
         check_fits_format(target, height, width, item.out_layout)
     tiles = 0
@@ -218,7 +218,8 @@ def plan_tiles(
         if whole <= held:
             raise OutOfMemory(
                 f"both views, their results and the next pair need {_gib(held)} beside the model, {_gib(whole)} may be "
-                "used: free memory, raise --max-memory, or cut the pictures into parts"
+                "used: free memory, allow more of it, or cut the pictures into parts",
+                settings=("max_memory",),
             )
         rest = min(whole - held, free // 2) if settings.max_memory is None else whole - held
         # Beside what the model takes by its spec there are, as float32, the results of up to three tiles: the last one,

@@ -74,7 +74,8 @@ class SingleView:
         if found.shape != (1, 3, height, width):
             raise UsageError(
                 f"{self._file.name} makes {found.shape} of {pixels.shape}, and x{self._scale} is (1, 3, {height}, "
-                f"{width}): pass the scale of this network by -s"
+                f"{width}): give the scale of this network",
+                settings=("scale",),
             )
         if not np.isfinite(found).all():
             raise StereosrError(f"{self._file.name} gave values that are not finite")

@@ -191,11 +191,11 @@ def _judge(seen: PairMeasurements, rows: Rows) -> Iterator[Finding]:
         yield Finding("rows", text + "rectify them by the cameras' calibration, for no small move would do")
         return  # disparities mean nothing then
     if rows == "alignable":
-        yield Finding("rows", text + f"--rectify auto, upscale's default, moves the right view {seen.alignment}")
+        yield Finding("rows", text + f"by default, upscaling moves the right view {seen.alignment}")
     if seen.order < -SURE_ORDER:
-        yield Finding("swapped", "the views are exchanged, what is near seems to lie behind: pass --swap")
+        yield Finding("swapped", "the views are exchanged, what is near seems to lie behind: swap left and right")
     elif seen.order < SURE_ORDER and seen.disparity[1] < -1 and seen.disparity[2] < 0.5:
-        text = "the views may be exchanged, everything lies behind the screen: pass --swap if they were not made so"
+        text = "the views may be exchanged, everything lies behind the screen: swap them if they were not made so"
         yield Finding("swapped", text)
     if seen.exposure is not None and abs(seen.exposure) > _EXPOSURE:
         how = "brighter" if seen.exposure > 0 else "darker"

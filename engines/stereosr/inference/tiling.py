@@ -86,7 +86,8 @@ def plan_for_memory(
     if band(columns) > budget:
         raise OutOfMemory(
             f"the smallest tile of {spec.title} ({columns}x{least}) needs {band(columns) / 2**30:.1f} GiB, "
-            f"{budget / 2**30:.1f} GiB may be used: free memory, raise --max-memory or lower --max-disparity"
+            f"{budget / 2**30:.1f} GiB may be used: free memory, allow more of it or lower the largest disparity",
+            settings=("max_memory", "max_disparity"),
         )
     rows = max(least, least * limit // band(columns))
     return TilePlan.of(height, width, clamp_to_max_tile(spec, rows, columns), (down, across))

@@ -150,8 +150,8 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
     data = read_bytes(path)
     chosen, picture, why = look(data, path) if layout == "auto" else Look(layout)
     if chosen is None:
-        how = f": {why}" if why else " in one file; if it is, say --layout sbs or ou"
-        raise UnreadableImage(f"{path} does not look like two views{how}")
+        how = f": {why}" if why else " in one file; if it is, name its layout: sbs or ou"
+        raise UnreadableImage(f"{path} does not look like two views{how}", settings=() if why else ("layout",))
     if chosen == "heic":
         return read_heic(data, path)
     if chosen == "vr180":

@@ -47,10 +47,13 @@ Work = Callable[[Picture, Picture], tuple[Picture, Picture]]
 def check_layouts(path: Path, layout: Layout, out_layout: Layout) -> None:
     """Raises UsageError for layouts that a video cannot be read or written in."""
     if layout not in _READ:
-        raise UsageError(f"{path}: a video cannot be read as {layout}: pass --layout {' or '.join(_READ)}")
+        raise UsageError(
+            f"{path}: a video cannot be read as {layout}: choose {' or '.join(_READ)}", settings=("layout",)
+        )
     if out_layout not in _WRITTEN:
         raise UsageError(
-            f"{path}: a video cannot be written as {out_layout}: pass --out-layout {' or '.join(_WRITTEN)}"
+            f"{path}: a video cannot be written as {out_layout}: choose {' or '.join(_WRITTEN)}",
+            settings=("out_layout",),
         )
 
 
@@ -172,7 +175,7 @@ class Conversion:
             self._upscale(work, reader, before, style)
             segments = sorted(self._parts.glob("*.nut"))
             if not segments:
-                raise UsageError(f"{self.source.name}: no frame lies between the times of --trim")
+                raise UsageError(f"{self.source.name}: no frame lies in the part to do", settings=("trim",))
             joined = self._join(segments, plans, notes)
             before_rename(joined)
             for target, finished in joined.items():
@@ -194,7 +197,10 @@ class Conversion:
         if end is not None:
             span = replace(span, end=Fraction(end).limit_denominator(10**6))
             if end <= start:
-                raise UsageError(f"nothing lies between {start:g} and {end:g} seconds: give --trim START:END")
+                raise UsageError(
+                    f"nothing lies between {start:g} and {end:g} seconds: a part ends after it starts",
+                    settings=("trim",),
+                )
         info = self.source.infos[0]
         if info.count and span.start >= info.count / info.rate:
             raise UsageError(
@@ -232,7 +238,8 @@ class Conversion:
                 why = str(error).rsplit(": ", 1)[-1]
                 raise StereosrError(
                     f"cannot write {self._targets[0]}: {style.codec.encoder} does not encode this here ({why}); choose "
-                    "another --codec, --preset or --out-layout"
+                    "another codec, preset or layout",
+                    settings=("codec", "preset", "out_layout"),
                 ) from error
             plans = []
             for number, target in enumerate(self._targets):

@@ -137,7 +137,7 @@ def choose_style(info: VideoInfo, size: tuple[int, int], tags: Tags, options: Vi
         raise UsageError(f"invalid codec {name!r}: choose one of {', '.join(CODECS)}")
     codec = CODECS[name]
     if options.preset and not codec.has_presets:
-        raise UsageError(f"{name} has no presets: leave out --preset")
+        raise UsageError(f"{name} has no presets: leave the preset out", settings=("preset",))
     bits = {None: info.bits, 8: 8}.get(options.depth, max(10, info.bits))
     chroma = "420" if info.is_rgb and codec.worst_quality is not None else info.chroma  # players of these know no other
     pix_fmt, has_chroma, has_bits = _pixel_format(codec, chroma, bits)
@@ -147,7 +147,7 @@ def choose_style(info: VideoInfo, size: tuple[int, int], tags: Tags, options: Vi
     if has_bits < bits:
         notes.append(f"{bits} bits a sample become {has_bits}: {name}")
     if options.quality is not None and codec.worst_quality is None:
-        notes.append(f"{name} has one quality: -q is left out")
+        notes.append(f"{name} has one quality: the one asked for is left out")
     if info.has_alpha:
         notes.append("the alpha channel is left out")
     colours = info.colours

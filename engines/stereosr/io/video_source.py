@@ -375,7 +375,7 @@ class StereoSource:
         if layout != "pair":
             return cls(paths, layout, (sample(paths[0], 1)[0],))
         if len(paths) == 1 and stream_count(paths[0]) < 2:
-            raise UsageError(f"{paths[0]} has one video stream, not two: pass --layout sbs or ou")
+            raise UsageError(f"{paths[0]} has one video stream, not two: its layout is sbs or ou", settings=("layout",))
         infos = tuple(sample(path, 1, which)[0] for path, which in _each(paths))
         if infos[0].size != infos[1].size:
             a, b = (f"{info.size[1]}x{info.size[0]}" for info in infos)

@@ -20,7 +20,10 @@ def add_model(path: Path, overwrite: bool = False) -> tuple[Path, ModelSpec]:
     target = cache_dir() / file_name(spec.name, spec.scale)
     target = fp16_path(target) if spec.precision == "fp16" else target
     if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists: pass --overwrite, or remove it by 'stereosr models remove {spec.name}'")
+        raise UsageError(
+            f"{target} exists: overwrite it, or remove it by 'stereosr models remove {spec.name}'",
+            settings=("overwrite",),
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(target, path.read_bytes())
     return target, spec

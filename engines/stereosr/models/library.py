@@ -119,7 +119,9 @@ def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = 
     if is_path(name):
         spec = spec_of_file(path)
         if scale not in (None, spec.scale):
-            raise UsageError(f"{path} is an x{spec.scale} model: pass -s {spec.scale} or another file")
+            raise UsageError(
+                f"{path} is an x{spec.scale} model: ask for x{spec.scale}, or pass another file", settings=("scale",)
+            )
         return path
     wanted = 4 if scale is None else scale
     have = available_models()
@@ -130,10 +132,9 @@ def find_model(name: str, scale: int | None = None, precisions: Sequence[str] = 
     scales = sorted({s.scale for s in have.values() if s.name == name and s.precision in precisions})
     if scales:
         some = " and ".join(f"x{s}" for s in scales)
-        raise UsageError(f"no {name} x{wanted}; there are {some}: pass -s {' or -s '.join(map(str, scales))}")
+        raise UsageError(f"no {name} x{wanted}; there are {some}: choose one of these", settings=("scale",))
     names = ", ".join(sorted({f"{s.title} {s.precision}" for s in have.values()})) or "none"
-    fp16 = " --fp16" if precisions == ("fp16",) else ""
+    command = "stereosr export --fp16" if precisions == ("fp16",) else "stereosr export"
     raise UsageError(
-        f"no {name} x{wanted} in {' or '.join(precisions)} here (there are: {names}): pass a file, or run "
-        f"'stereosr export{fp16}'"
+        f"no {name} x{wanted} in {' or '.join(precisions)} here (there are: {names}): pass a file, or run '{command}'"
     )

@@ -111,7 +111,7 @@ def test_both_backends_are_closed_even_where_one_fails(tmp_path: Path, opened: l
 def test_without_the_fp32_file_it_is_an_error_with_the_fix(tmp_path, opened):
     (tmp_path / "another.onnx").write_bytes(b"another network of the same name")
     backend = with_fallback(tmp_path, opened, half())
-    with pytest.raises(StereosrError, match=r"not beside .*x_fp16\.onnx: use --precision fp32"):
+    with pytest.raises(StereosrError, match=r"not beside .*x_fp16\.onnx: choose fp32"):
         backend.infer(picture())
 
 

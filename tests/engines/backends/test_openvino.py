@@ -75,7 +75,7 @@ def test_its_telemetry_is_never_loaded(tmp_path: Path) -> None:
 def test_a_processor_without_bf16_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino, "_load_openvino", lambda: _Library(("FP32", "INT8")))
     assert openvino.BACKENDS[0].missing() is None
-    with pytest.raises(BackendUnavailable, match=r"backend openvino-bf16 cannot be used: .* -b openvino$"):
+    with pytest.raises(BackendUnavailable, match=r"backend openvino-bf16 cannot be used: .* choose openvino$"):
         open_backend(find_model("nafssr-t", 2), "openvino-bf16")
 
 
@@ -84,7 +84,7 @@ def test_a_graph_that_it_does_not_read_is_refused_with_the_remedy(tmp_path: Path
     file = tmp_path / "cut.onnx"
     content = find_model("nafssr-t", 2).read_bytes()
     file.write_bytes(content.replace(b"MultiHeadAttention", b"MultiFootAttention"))
-    with pytest.raises(UsageError, match=r"OpenVINO cannot load .*MultiFootAttention.*; use -b ort-cpu"):
+    with pytest.raises(UsageError, match=r"OpenVINO cannot load .*MultiFootAttention.*: choose ort-cpu"):
         open_backend(file, "openvino")
 
 

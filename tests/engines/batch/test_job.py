@@ -118,7 +118,7 @@ class TestMemory:
         (result,) = run([item], FakeBackend(), settings, None)
         assert isinstance(result.error, OutOfMemory)
         assert "GiB beside the model" in str(result.error)
-        assert "--max-memory" in str(result.error)
+        assert "max_memory" in result.error.settings
 
     def test_of_free_memory_tiles_take_half_at_most(self, tmp_path, monkeypatch):
         """And less where the job needs the rest."""
@@ -376,7 +376,7 @@ def test_large_results_are_told_before_the_work_unless_a_size_was_asked_for(tmp_
     item = pair_item(tmp_path / "pair", noise(20, 30), noise(20, 30, 1))
     told = []
     list(run([item], FakeBackend(), Settings(model="fake"), None, lambda *_: told.append(caplog.text)))
-    assert "the result has 2 x 0 megapixels; -s 2 or --max-size make it smaller" in told[0]
+    assert "the result has 2 x 0 megapixels; a scale or a largest side makes it smaller" in told[0]
     caplog.clear()
     assert [r.pixels.shape for r in results(item, size=OutputSize(largest=50), overwrite=True)] == [(33, 50, 3)] * 2
     assert caplog.text == ""

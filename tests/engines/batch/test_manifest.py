@@ -87,7 +87,7 @@ def test_a_strangers_file_at_a_target_survives_the_run_after_a_killed_one(items,
     killed(items[:1], tmp_path, monkeypatch, renames)
     put(items[0].targets[renames])
     (result,) = upscaled(items[:1], tmp_path)
-    assert f"{items[0].targets[renames]} exists: pass --overwrite" in str(result.error)
+    assert f"{items[0].targets[renames]} exists: overwrite it" in str(result.error)
     assert items[0].targets[renames].read_bytes() == STRANGE
     assert statuses(items[:1], tmp_path, overwrite=True) == ["done"]
     assert items[0].targets[renames].read_bytes() != STRANGE

@@ -38,7 +38,7 @@ def test_values_are_from_0_to_white_and_clamped(tmp_path):
 
 def test_another_scale_is_an_error_that_says_so(tmp_path):
     method = SingleView(network(tmp_path / "x2.onnx"), 4, 1, RunOptions())
-    with pytest.raises(UsageError, match=r"\(1, 3, 12, 18\).*x4 is \(1, 3, 24, 36\).*by -s"):
+    with pytest.raises(UsageError, match=r"\(1, 3, 12, 18\).*x4 is \(1, 3, 24, 36\).*the scale of this network"):
         method(LR)
 
 

@@ -74,9 +74,9 @@ def test_faults_are_told_apart_when_they_come_together(pair):
 
 def test_where_rows_cannot_be_brought_together_the_advice_is_another(pair):
     left, right = pair
-    assert "--rectify" in check_pair_or_unknown(left, apply(Alignment(3), right)).problems[0]
+    assert "by default" in check_pair_or_unknown(left, apply(Alignment(3), right)).problems[0]
     (far,) = check_pair_or_unknown(left, Picture(np.roll(right.pixels, 60, 0))).problems
-    assert "--rectify" not in far
+    assert "by default" not in far
     assert "calibration" in far
 
 

@@ -380,9 +380,10 @@ def test_who_is_told_before_the_video_appears_can_prevent_it(tmp_path):
 
 def test_layouts_that_no_video_has_are_refused(tmp_path):
     source = make(tmp_path / "clip.mp4", [side_by_side(0)])
-    for layouts, option in ((("mpo", "sbs"), "--layout"), (("sbs", "jps"), "--out-layout")):
-        with pytest.raises(UsageError, match=option):
+    for layouts, setting in ((("mpo", "sbs"), "layout"), (("sbs", "jps"), "out_layout")):
+        with pytest.raises(UsageError) as refused:
             convert(source, tmp_path / "big.mp4", layouts, doubled, "key")
+        assert refused.value.settings == (setting,)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
@@ -412,7 +413,7 @@ def test_a_video_is_an_item_of_a_job_like_any_other(tmp_path):
     assert item.targets == (tmp_path / "out" / "clip_SBS_x2.mp4",)
     assert frames(item.targets[0])[0][1].shape == (96, 640, 3)
     again = upscaled(clip, tmp_path / "out")
-    assert "--overwrite" in str(again.error)
+    assert "overwrite" in again.error.settings
     assert upscaled(clip, tmp_path / "out", overwrite=True).status == "done"
     assert files(tmp_path) == {"clip_SBS.mp4", "out", "out/clip_SBS_x2.mp4"}
 
@@ -491,8 +492,8 @@ def test_swap_and_rectify_hold_for_every_frame(tmp_path):
     swapped = [np.concatenate([np.roll(b, 3, 0), a], 1) for a, b in large]
     clip = make(tmp_path / "clip_SBS.mp4", swapped)
     odd = upscaled(clip, tmp_path / "odd", rectify="off")
-    assert any("--rectify" in w for w in odd.warnings)
-    assert any("--swap" in w for w in odd.warnings)
+    assert any("by default" in w for w in odd.warnings)
+    assert any("swap" in w for w in odd.warnings)
     result = upscaled(clip, tmp_path / "out", swap=True)
     assert len(result.warnings) == 1
     assert "the right view was moved 3." in result.warnings[0] or "the right view was moved 2.9" in result.warnings[0]

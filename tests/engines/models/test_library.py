@@ -78,6 +78,6 @@ def test_a_path_has_a_suffix_or_a_separator(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_scale_that_a_model_does_not_have_is_said_with_those_it_has() -> None:
     for scale in (0, 3):
-        with pytest.raises(UsageError, match=rf"no nafssr-t x{scale}; there are x2 and x4: pass -s 2 or -s 4"):
+        with pytest.raises(UsageError, match=rf"no nafssr-t x{scale}; there are x2 and x4: choose one"):
             find_model("nafssr-t", scale)
     assert find_model("nafssr-t") == BUNDLED / file_name("nafssr-t", 4)

@@ -40,7 +40,9 @@ def profile_of(spec: ModelSpec, size: Size | None) -> Profile:
         return Profile(smallest, OPT_SIZE, MAX_SIZE)
     if any(s < m or s % spec.multiple_of for s, m in zip(size, spec.min_tile, strict=True)):
         smallest_size = "x".join(map(str, spec.min_tile))
-        raise UsageError(f"{spec.title} takes tiles of at least {smallest_size}, not {size[0]}x{size[1]}: pass --size")
+        raise UsageError(
+            f"{spec.title} takes tiles of at least {smallest_size}, not {size[0]}x{size[1]}", settings=("size",)
+        )
     return Profile(size, size, size)
 
 
@@ -72,7 +74,7 @@ def build_targets(variant: str, targets: tuple[str, ...], gpu: Gpu | None) -> tu
     have = rtx_targets(trt)
     if not targets or set(targets) - set(have):
         wanted = ", ".join(targets) or "no GPU here"
-        raise UsageError(f"{wanted}: {variant} builds for {', '.join(have)}: pass --for")
+        raise UsageError(f"{wanted}: {variant} builds for {', '.join(have)}: name one of them", settings=("for",))
     return targets, ""
 
 
@@ -126,8 +128,10 @@ def build(onnx: Path, wanted: Identity, progress: Progress = lambda _phase, _don
     if monitor.problem is not None:
         raise monitor.problem
     if plan is None:
-        hint = ": raise --workspace, or pass --size" if "OutOfMemory" in log.first_error else ""
-        raise StereosrError(f"{wanted.variant} cannot build {onnx}: {log.first_error or 'no reason given'}{hint}")
+        text = f"{wanted.variant} cannot build {onnx}: {log.first_error or 'no reason given'}"
+        if "OutOfMemory" in log.first_error:
+            raise StereosrError(f"{text}: allow more workspace, or build one size", settings=("workspace", "size"))
+        raise StereosrError(text)
     layers, half_layers = log.layers
     return EngineFile(wanted, spec, layers, half_layers, bytes(plan))
 
