@@ -46,7 +46,7 @@ $(VENV)/demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 # torch by itself first: its exact pin keeps pip from choosing a build with CUDA.
 $(VENV)/dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) torch
-	$(PIP) -e ".[cpu,openvino,rtx,train,video,heic,bench,serve,dev]"
+	$(PIP) -e ".[cpu,openvino,rtx,train,video,heic,bench,serve,ray,dev]"
 	touch $@
 
 clean:

@@ -39,6 +39,7 @@ HEAVY = {
     "matplotlib",
     "av",
     "pillow_heif",
+    "ray",
     "stereosr_export",
 }
 

@@ -152,6 +152,14 @@ from stereosr_cli import options
     click.option(
         "--shard", type=options.Shard(), help="Do one of N parts of a folder, on each of N machines that share it."
     ),
+    click.option(
+        "--cluster",
+        is_flag=False,
+        flag_value="auto",
+        metavar="[ADDRESS|local]",
+        help="Do the pairs on all nodes of a Ray cluster, which share the folders: that at ADDRESS, the one that this "
+        "machine is in, or one that is started here. On CPUs a worker takes a node, or --threads of it.",
+    ),
     click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails."),
     click.option("--dry-run", is_flag=True, help="Only say what would be done."),
     click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout."),

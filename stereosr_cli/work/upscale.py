@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,8 @@ import click
 
 from stereosr.atomic import check_writable
 from stereosr.backends.base import Backend
+from stereosr.backends.registry import available_backends
+from stereosr.batch import cluster
 from stereosr.batch.inputs import Inputs, Naming, collect, collect_lists, is_file_name
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.job import run
@@ -27,6 +29,7 @@ from stereosr.inference.size import OutputSize
 from stereosr.io.detect import detect_by_name
 from stereosr.io.layouts import Layout, read_pair
 from stereosr.models.library import AUTO, DEFAULT_MODELS, available_models, default_model
+from stereosr_cli.extras import need
 from stereosr_cli.flags import with_flags
 from stereosr_cli.progress import Progress
 from stereosr_cli.report.page import Results
@@ -79,6 +82,7 @@ class UpscaleOptions:
     overwrite: bool
     resume: bool
     shard: tuple[int, int] | None
+    cluster: str | None
     fail_fast: bool
     dry_run: bool
     as_json: bool
@@ -91,7 +95,12 @@ def upscale(options: UpscaleOptions) -> int:
     if options.quiet:
         logging.getLogger("stereosr").setLevel(logging.ERROR)
     size = OutputSize(scale=options.scale, width=options.width, height=options.height, largest=options.max_size)
-    backend, digest = _opened(options, _largest_scale(options, size))
+    if options.cluster is not None:
+        need("ray", extra="ray")
+        if options.shard:
+            raise UsageError("--cluster and --shard are two ways to share a folder: pass one")
+    scale = _largest_scale(options, size)
+    backend, digest = _opened(options, scale)
     with backend:
         inputs = _collect(options, _suffix(options, backend.spec.scale))
         if not options.quiet:
@@ -111,7 +120,7 @@ def upscale(options: UpscaleOptions) -> int:
         _check_page(options)
         if size.scale == backend.spec.scale:
             size = replace(size, scale=None)
-        _run(inputs, backend, replace(_settings(options, digest), size=size), options)
+        _run(inputs, backend, replace(_settings(options, digest), size=size), options, scale)
     return 0
 
 
@@ -175,6 +184,11 @@ def _opened(options: UpscaleOptions, scale: float | None) -> tuple[Backend, str]
 
 def _named(model: str, scale: int | None) -> str:
     return default_model(scale) if model == AUTO else model
+
+
+def _opened_on_node(options: UpscaleOptions, scale: float | None, threads: int) -> tuple[Backend, str]:
+    """As ``_opened``, by a worker of a cluster, which has its GPU to itself."""
+    return _opened(replace(options, threads=threads, gpu=None if options.gpu is None else 0), scale)
 
 
 def _mean(backends: list[Backend]) -> Backend:
@@ -270,11 +284,33 @@ def _show(page: Results, result: Result, swap: bool) -> None:
         page.add(item.name, (lr[0].pixels, lr[1].pixels), (sr[0].pixels, sr[1].pixels))
 
 
-def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleOptions) -> None:
+def _results(
+    items: tuple[Item, ...],
+    backend: Backend,
+    settings: Settings,
+    options: UpscaleOptions,
+    scale: float | None,
+    progress: Progress,
+) -> Iterator[Result]:
+    """What becomes of the items, here or on a cluster, as it happens."""
+    manifest = None if options.preview else _manifest(options, items)
+    if options.cluster is None:
+        return run(items, backend, settings, manifest, progress.plan, progress.tile)
+    backend.close()  # workers open their own
+    kinds = [kind for kind in available_backends() if options.backend in ("auto", kind.name)]
+    where = cluster.Cluster(
+        address=options.cluster,
+        gpu=options.gpu is not None and any(kind.on_gpu for kind in kinds),
+        threads=options.threads,
+    )
+    opener = partial(cluster.open_job, partial(_opened_on_node, options, scale), settings)
+    return cluster.run(items, opener, manifest, where)
+
+
+def _run(inputs: Inputs, backend: Backend, settings: Settings, options: UpscaleOptions, scale: float | None) -> None:
     items, failed, cut, page = inputs.items, [], [], Results(_title(options, backend))
     with Progress(len(items), shown=not options.quiet and not options.as_json) as progress:
-        manifest = None if options.preview else _manifest(options, items)
-        for result in run(items, backend, settings, manifest, progress.plan, progress.tile):
+        for result in _results(items, backend, settings, options, scale, progress):
             progress.item_done()
             if options.as_json:
                 click.echo(json.dumps(_json_line(result, backend)))

@@ -7,8 +7,9 @@ import logging
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import starmap
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from stereosr.atomic import write_all
 from stereosr.backends.base import Backend
 from stereosr.batch.clip import upscale_clip
 from stereosr.batch.item import Item, Result, Settings
-from stereosr.batch.manifest import Manifest, file_sha256
+from stereosr.batch.manifest import Ledger, Manifest, file_sha256
 from stereosr.batch.pictures import Views, encode_results, read_views, upscale_views
 from stereosr.errors import OutOfMemory, StereosrError, UsageError, reason
 from stereosr.inference.auto import AutoEngine
@@ -24,7 +25,7 @@ from stereosr.inference.choice import VIDEO, Choice
 from stereosr.io.detect import detect_by_name
 from stereosr.io.images import Picture
 
-__all__ = ["Settings", "run"]
+__all__ = ["Job", "Settings", "run"]
 
 _log = logging.getLogger("stereosr")
 
@@ -54,7 +55,7 @@ def run(
     Raises:
         StereosrError: if the manifest cannot be read.
     """
-    job = _Job(backend, settings, Manifest(manifest), on_plan, on_tile)
+    job = Job(backend, settings, Manifest(manifest), on_plan, on_tile)
     with ThreadPoolExecutor(1, "stereosr-read") as reader:
         yield from starmap(job.finish, _prefetch(items, job.prepare, reader))
 
@@ -70,11 +71,11 @@ class _Prepared:
 
 def _prefetch(
     items: Iterable[Item], prepare: Callable[[Item], _Prepared], reader: ThreadPoolExecutor
-) -> "Iterator[tuple[Item, Future[_Prepared]]]":
+) -> Iterator[tuple[Item, Callable[[], _Prepared]]]:
     """Each item, handed on when the next one is being prepared."""
-    ahead: deque[tuple[Item, Future[_Prepared]]] = deque()
+    ahead: deque[tuple[Item, Callable[[], _Prepared]]] = deque()
     for item in items:
-        ahead.append((item, reader.submit(prepare, item)))
+        ahead.append((item, reader.submit(prepare, item).result))
         if len(ahead) == 2:
             yield ahead.popleft()
     while ahead:
@@ -82,14 +83,18 @@ def _prefetch(
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """What the items have in common. ``prepare`` runs in the reader's thread, everything else in the caller's."""
+class Job:
+    """What the items have in common. ``prepare`` may run in another thread than the rest, one item ahead of it."""
 
     backend: Backend
     settings: Settings
-    manifest: Manifest
+    manifest: Ledger
     on_plan: Callable[[Item, int], None]
     on_tile: Callable[[], None]
+
+    def do(self, item: Item) -> Result:
+        """One item by itself, from reading to writing."""
+        return self.finish(item, partial(self.prepare, item))
 
     def prepare(self, item: Item) -> _Prepared:
         key = self._key(item)
@@ -100,13 +105,13 @@ class _Job:
         self._check_targets(key, item)
         return _Prepared(key, views=None if _is_video(item) else read_views(item, self.settings))
 
-    def finish(self, item: Item, preparing: "Future[_Prepared]") -> Result:
+    def finish(self, item: Item, prepared: Callable[[], _Prepared]) -> Result:
         """The boundary: whatever befalls the item becomes its failed result here."""
         try:
-            result = self._work(item, preparing.result())
+            result = self._work(item, prepared())
         except Exception as error:
             result = Result(item, "failed", _explained(item, error))
-        del preparing  # a failure's traceback would keep this frame, and with it the pictures
+        del prepared  # a failure's traceback would keep this frame, and with it the pictures
         ran = self.backend.report()
         result = replace(result, model=self.backend.spec.name)
         return replace(result, device=ran.device, precision=ran.precision, warnings=[*result.warnings, *ran.warnings])

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, reason
@@ -20,6 +21,20 @@ MANIFEST = "stereosr-manifest.jsonl"
 def manifest_name(shard: tuple[int, int] | None) -> str:
     """What the manifest of a job is called; each of several machines that share one writes its own."""
     return MANIFEST if shard is None else "stereosr-manifest-{}-of-{}.jsonl".format(*shard)
+
+
+class Ledger(Protocol):
+    """What a job asks of its manifest, wherever that is kept; see ``Manifest``."""
+
+    def name(self, target: Path) -> str: ...
+
+    def is_done(self, key: str, item: Item) -> bool: ...
+
+    def strangers(self, key: str, item: Item) -> list[Path]: ...
+
+    def start(self, key: str, item: Item, digests: Mapping[Path, str]) -> None: ...
+
+    def finish(self, key: str, item: Item) -> None: ...
 
 
 class Manifest:
@@ -56,9 +71,7 @@ class Manifest:
 
     def name(self, target: Path) -> str:
         """What a target is called here: relative to the manifest, so that a folder can be moved with its manifest."""
-        target = target.absolute()
-        folder = target.parent if self._path is None else self._path.absolute().parent
-        return target.relative_to(folder).as_posix() if target.is_relative_to(folder) else str(target)
+        return target_name(self._path, target)
 
     def is_done(self, key: str, item: Item) -> bool:
         """Whether an earlier run did the item, and its results are still there."""
@@ -100,6 +113,13 @@ class Manifest:
                 file.write(line + "\n")
         except OSError as error:
             raise StereosrError(f"cannot write {self._path}: {reason(error)}") from error
+
+
+def target_name(manifest: Path | None, target: Path) -> str:
+    """As ``Manifest.name``, for who has the manifest's path alone."""
+    target = target.absolute()
+    folder = target.parent if manifest is None else manifest.absolute().parent
+    return target.relative_to(folder).as_posix() if target.is_relative_to(folder) else str(target)
 
 
 def file_sha256(path: Path) -> str:
