@@ -130,7 +130,7 @@ def _largest_scale(options: UpscaleOptions, size: OutputSize) -> float | None:
         return options.scale
     for item in _collect(options, _suffix(options, 0)).items:
         if detect_by_name(item.sources[0]).kind != "video":
-            left, _ = read_pair(item.sources, item.layout if len(item.sources) == 1 else "auto")
+            left, _ = read_pair(item.sources, item.layout, item.decoded)
             height, width = left.pixels.shape[:2]
             return size.factor(height, width, 1)
     return None

@@ -9,7 +9,7 @@ from stereosr.atomic import check_writable
 from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect, detect_by_name
-from stereosr.io.images import READABLE, SUFFIXES
+from stereosr.io.images import READABLE, SUFFIXES, Picture
 from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
 from stereosr.io.marks import with_mark
 from stereosr.io.pairs import (
@@ -122,8 +122,12 @@ def find(paths: Sequence[Path], naming: Naming, layout: Layout | None = None) ->
             found, rest = _folder_items(path, naming, layout)
             items += found
             left_out += rest
+        elif layout is not None:
+            items.append(_file_item(path, PurePath(), naming, layout))
         else:
-            items.append(_file_item(path, PurePath(), naming, layout or _known_layout(path, paths)))
+            known, decoded = _known_layout(path, paths)
+            item = _file_item(path, PurePath(), naming, known)
+            items.append(replace(item, decoded=decoded) if len(paths) == 1 else item)  # memory has room for one
     return Inputs(tuple(items), tuple(left_out))
 
 
@@ -311,7 +315,12 @@ def _target(source: Path, stem: str, below: PurePath, naming: Naming, ending: st
     return (source.parent if naming.out is None else naming.out / below) / f"{stem}{ending}{suffix}"
 
 
-def _known_layout(path: Path, paths: Sequence[Path]) -> Layout:
+def _known_layout(path: Path, paths: Sequence[Path]) -> tuple[Layout, Picture | None]:
+    """How a file holds two views; and the whole picture, where that had to be decoded to see it.
+
+    Raises:
+        UsageError: if it shows one view; the message has the fix for what else was given.
+    """
     found = detect(path)
     if found.layout is None:
         why = f": {found.why}" if found.why else ""
@@ -321,7 +330,7 @@ def _known_layout(path: Path, paths: Sequence[Path]) -> Layout:
         elif len(paths) != 2:
             fix = "give LEFT RIGHT alone, a folder of pairs, or the layout, sbs for example"
         raise UsageError(f"{path} does not show two views{why}; {fix}", settings=("layout",))
-    return found.layout
+    return found.layout, found.decoded
 
 
 def _checked(items: Sequence[Item], left_out: Iterable[str], naming: Naming) -> Inputs:

@@ -8,6 +8,7 @@ from stereosr.errors import StereosrError
 from stereosr.geometry.treatment import Rectify
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.size import OutputSize
+from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout
 
 
@@ -19,6 +20,7 @@ class Item:
         name: what people know it by.
         sources: two files, or one file that holds both views in ``layout``.
         targets: two files, or one file that is to hold both results in ``out_layout``.
+        decoded: the whole picture of the only item of a job, where telling its layout took that.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Item:
     targets: tuple[Path, ...]
     layout: Layout = "pair"
     out_layout: Layout = "pair"
+    decoded: Picture | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ def read_views(item: Item, settings: Settings) -> Views:
         UnreadableImage: if a file cannot be read.
         UsageError: if the views differ in size.
     """
-    left, right = read_pair(item.sources, item.layout)
+    left, right = read_pair(item.sources, item.layout, item.decoded)
     if left.pixels.shape != right.pixels.shape:
         a, b = (f"{view.pixels.shape[1]}x{view.pixels.shape[0]}" for view in (left, right))
         raise UsageError(

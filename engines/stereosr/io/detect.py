@@ -1,10 +1,10 @@
 """What a file is: the one place that says."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from stereosr.io.images import SUFFIXES, UNREAD, UnreadableImage, read_bytes
+from stereosr.io.images import SUFFIXES, UNREAD, Picture, UnreadableImage, read_bytes
 from stereosr.io.layouts import STEREO_SUFFIXES, Layout, look
 from stereosr.io.marks import read_mark
 from stereosr.io.video import SUFFIXES as VIDEO_SUFFIXES
@@ -23,12 +23,14 @@ class FileType:
         claims_both: whether suffix or name say that both views may be in it. A name may be wrong: its content decides.
         layout: how it holds both views; None if it shows one, or was not looked into.
         why: in words, why it shows one, if that is known.
+        decoded: the whole picture, where only its pixels show how it holds both views.
     """
 
     kind: Kind
     claims_both: bool
     layout: Layout | None = None
     why: str = ""
+    decoded: Picture | None = field(default=None, repr=False, compare=False)
 
 
 def detect_by_name(path: Path) -> FileType:
@@ -56,7 +58,7 @@ def detect(path: Path) -> FileType:
     if named.kind == "video":
         return replace(named, layout=detect_video_layout(path))
     try:
-        layout, _, why = look(read_bytes(path), path)
-        return replace(named, layout=layout, why=why)
+        layout, decoded, why = look(read_bytes(path), path)
+        return replace(named, layout=layout, why=why, decoded=None if layout is None else decoded)
     except UnreadableImage:
         return replace(named, layout=STEREO_SUFFIXES.get(path.suffix.lower()))

@@ -119,13 +119,22 @@ def look(data: bytes, path: Path) -> Look:
     return Look(detect_halves(picture.pixels, path.stem), picture)
 
 
-def read_pair(paths: Sequence[Path], layout: Layout | Literal["auto"] = "auto") -> tuple[Picture, Picture]:
+def read_pair(
+    paths: Sequence[Path], layout: Layout | Literal["auto"] = "auto", decoded: Picture | None = None
+) -> tuple[Picture, Picture]:
     """The left and the right view: of two files, or of one file as ``read_stereo``.
+
+    Args:
+        paths: two files, or one that holds both views.
+        layout: of the one file.
+        decoded: the picture of the one file, where ``detect`` decoded it.
 
     Raises:
         UnreadableImage: as ``read_picture`` and ``read_stereo``.
         UsageError: for a layout of one file where two are given, and as ``read_stereo``.
     """
+    if decoded is not None and layout != "auto":
+        return split_halves(decoded, layout, paths[0])
     if len(paths) == 1:
         return read_stereo(paths[0], layout)
     if layout not in ("auto", "pair"):

@@ -31,7 +31,8 @@ from stereosr.geometry.pair_check import check_pair_or_unknown
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.size import OutputSize
 from stereosr.io.encode import write_picture
-from stereosr.io.images import Picture, read_picture
+from stereosr.io.images import Picture, decode_picture, read_picture
+from stereosr.io.layouts import write_stereo
 from stereosr.io.metadata import Metadata
 from stereosr.models.library import find_model
 from stereosr.types import StereoPair
@@ -322,6 +323,27 @@ class TestAJobThatDies:
         del expected[MANIFEST], found[MANIFEST]
         assert len(expected) == 2 * (self.PAIRS - self.BROKEN)
         assert found == expected
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "mpo"])
+@pytest.mark.parametrize("stem", ["d", "d_SBS"])
+def test_a_file_with_both_views_is_decoded_once(tmp_path, monkeypatch, suffix, stem):
+    """Where nothing but its pixels shows what it is, too; of an MPO each picture."""
+    path = tmp_path / f"{stem}.{suffix}"
+    views = [Picture(read_picture(RENDER / f"hr{i}.png").pixels[:200, :300]) for i in (0, 1)]
+    write_stereo(path, *views, "mpo" if suffix == "mpo" else "sbs")
+    decoded: list[Path] = []
+
+    def counts(data: bytes, path: Path) -> Picture:
+        decoded.append(path)
+        return decode_picture(data, path)
+
+    monkeypatch.setattr("stereosr.io.layouts.decode_picture", counts)
+    (item,) = collect([path], Naming(out=tmp_path / "out", suffix="_x2")).items
+    (result,) = run([item], FakeBackend(), Settings(model="fake"), None)
+    assert result.error is None
+    assert result.size == (200, 300)
+    assert len(decoded) == (2 if suffix == "mpo" else 1)
 
 
 class TestWhatIsKept:
