@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stereosr.backends.base import BackendBase, BackendInfo, RunOptions, RunReport
+from stereosr.backends.interrupt import interruptible
 from stereosr.backends.ort_session import from_nchw, to_nchw
 from stereosr.errors import BackendUnavailable, StereosrError, UsageError, install_hint
 from stereosr.models.spec import INPUTS, OUTPUTS, read_spec
@@ -59,14 +61,14 @@ class OpenVino(BackendBase):
     def _infer(self, pair: StereoPair) -> StereoPair:
         feeds = dict(zip(INPUTS, (to_nchw(pair.left), to_nchw(pair.right)), strict=True))
         try:
-            results = self._request_for(pair.height, pair.width).infer(feeds)
+            request = self._request_for(pair.height, pair.width)
+            left, right = interruptible(partial(_run, request, feeds), request.cancel)
         except RuntimeError as error:
             if "alloc" not in str(error):
                 raise StereosrError(f"OpenVINO: {_last_line(error)}") from error
             self._request_for.cache_clear()  # what other sizes hold may be what a smaller tile lacks
             raise MemoryError(_last_line(error)) from error
-        left, right = (from_nchw(results[name]) for name in OUTPUTS)
-        return StereoPair(left, right)
+        return StereoPair(from_nchw(left), from_nchw(right))
 
     def _compile(self, height: int, width: int) -> Any:
         """What runs tiles of this size."""
@@ -83,6 +85,13 @@ class OpenVino(BackendBase):
 
     def _close(self) -> None:
         del self._request_for, self._model, self._core
+
+
+def _run(request: Any, feeds: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+    """The outputs. Begun and waited for, as what ``infer`` does in one call cannot be cancelled."""
+    request.start_async(feeds)
+    request.wait()
+    return [request.get_tensor(name).data.copy() for name in OUTPUTS]
 
 
 def _load_openvino() -> Any:

@@ -1,10 +1,12 @@
 """onnxruntime on the CPU."""
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 from stereosr.backends.base import BackendBase, BackendInfo, RunOptions
-from stereosr.backends.ort_session import CPU, from_nchw, open_session, run_error, to_nchw
+from stereosr.backends.interrupt import interruptible
+from stereosr.backends.ort_session import CPU, from_nchw, load_onnxruntime, open_session, run_error, to_nchw
 from stereosr.errors import install_hint
 from stereosr.models.spec import INPUTS, OUTPUTS, read_spec
 from stereosr.types import StereoPair
@@ -20,8 +22,10 @@ class OrtCpu(BackendBase):
 
     def _infer(self, pair: StereoPair) -> StereoPair:
         feeds = dict(zip(INPUTS, (to_nchw(pair.left), to_nchw(pair.right)), strict=True))
+        options = load_onnxruntime().RunOptions()
+        run, stop = partial(self._session.run, OUTPUTS, feeds, options), partial(setattr, options, "terminate", True)
         try:
-            left, right = self._session.run(OUTPUTS, feeds)
+            left, right = interruptible(run, stop)
         except Exception as error:
             raise run_error(error) from error
         return StereoPair(from_nchw(left), from_nchw(right))
