@@ -28,9 +28,9 @@ from stereosr.geometry.matching import match
 from stereosr.geometry.pair_check import examine
 from stereosr.geometry.rectify import Alignment, move
 from stereosr.geometry.treatment import Treatment, choose_treatment
+from stereosr.inference.memory import make_plan
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.treated import upscale_treated
-from stereosr.inference.upscale import make_plan
 from stereosr.io.images import Picture, read_picture
 from stereosr.io.layouts import read_stereo
 from stereosr.io.pairs import scan_folder

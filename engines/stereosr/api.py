@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stereosr.backends.base import Backend
-from stereosr.batch.pictures import held_memory, plan_tiles
 from stereosr.errors import BackendUnavailable, OutOfMemory, StereosrError, UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.rectify import Alignment
 from stereosr.geometry.treatment import Rectify, Treatment, choose_treatment
 from stereosr.inference.ensemble import SelfEnsemble
 from stereosr.inference.load import load
+from stereosr.inference.memory import held_memory, plan_tiles
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.treated import upscale_treated
 from stereosr.io import layouts
@@ -150,7 +150,7 @@ class Model:
             for note in treatment.notes:
                 _log.info("%s", note)
             with self._lock:
-                held = held_memory(pictures[0], self.spec.scale, left.dtype)
+                held = held_memory(pictures[0].pixels, self.spec.scale, left.dtype, treatment)
                 plan = plan_tiles((left.shape[0], left.shape[1]), report, self.spec, settings, held)
                 pair = StereoPair(_in_colour(as_float(left)), _in_colour(as_float(right)))
                 results = upscale_treated(pair, self._backend, plan, left.dtype, treatment)

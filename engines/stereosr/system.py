@@ -29,6 +29,13 @@ def available_memory(root: Path = Path("/")) -> int:
     return max(0, min([psutil.virtual_memory().available, *_left_of_group_limits(root)]))
 
 
+def format_bytes(count: int) -> str:
+    """An amount of memory as people read it: ``1.5 GiB``, ``300 MiB``, ``12 KiB``."""
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GiB"
+    return f"{count / 2**20:.0f} MiB" if count >= 2**20 else f"{count / 2**10:.0f} KiB"
+
+
 def _left_of_group_limits(root: Path) -> Iterator[int]:
     """What each limit leaves, in bytes: that of this process's group, and of the groups which that is in.
 

@@ -314,7 +314,7 @@ def test_the_gpu_can_be_left_alone(pair):
 
 
 def test_a_tile_that_does_not_fit_says_what_it_needs(pair):
-    failed(in_process("upscale", *pair, "--max-memory", "1K"), 5, "GiB", "--max-memory")
+    failed(in_process("upscale", *pair, "--max-memory", "1K"), 5, "MiB", "1 KiB may be used", "--max-memory")
 
 
 def test_an_interrupt_leaves_no_partial_file(folder, tmp_path):

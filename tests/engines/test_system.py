@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stereosr.system import available_memory, cache_dir, machine
+from stereosr.system import available_memory, cache_dir, format_bytes, machine
 
 MIB = 2**20
 
@@ -95,3 +95,8 @@ def test_a_record_names_whatever_of_our_requirements_and_extras_is_installed():
     versions = machine()["versions"]
     assert {"stereosr", "numpy", "pillow", "opencv-python-headless"} <= versions.keys()
     assert all(versions.values())
+
+
+def test_memory_is_written_as_people_read_it() -> None:
+    written = [format_bytes(count) for count in (0, 1024, 300 * MIB, 1023 * MIB, 1024 * MIB, 1536 * MIB)]
+    assert written == ["0 KiB", "1 KiB", "300 MiB", "1023 MiB", "1.0 GiB", "1.5 GiB"]

@@ -11,11 +11,12 @@ import numpy as np
 
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
-from stereosr.batch.pictures import described, held_memory, infer, plan_tiles, sample_type
+from stereosr.batch.pictures import described, infer, sample_type
 from stereosr.errors import UsageError
 from stereosr.geometry.matching import match
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.treatment import Treatment, choose_treatment
+from stereosr.inference.memory import held_memory, plan_tiles
 from stereosr.inference.tiling import TilePlan
 from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
@@ -151,7 +152,7 @@ class _Frames:
         # An encoder looks ahead; of a segment it holds no more than its frames, at 1.5 samples a pixel. Beside it, some
         # frames wait for it, and some were read ahead.
         samples = 2 * clip.view.pixels.size
-        held = held_memory(clip.view, backend.spec.scale, dtype)
+        held = held_memory(clip.view.pixels, backend.spec.scale, dtype, clip.treatment)
         held += (SEGMENT // 2 + QUEUE_DEPTH + 1) * samples * backend.spec.scale**2 * dtype.itemsize
         held += (QUEUE_DEPTH + 2) * samples * clip.view.pixels.itemsize
         height, width = clip.size

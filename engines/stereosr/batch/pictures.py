@@ -19,26 +19,19 @@ from stereosr.geometry.rectify import Alignment, move
 from stereosr.geometry.resize import reduce
 from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.inference.choice import Choice, choose_engine
-from stereosr.inference.settings import TileSettings
+from stereosr.inference.memory import held_memory, plan_tiles
 from stereosr.inference.tiling import TilePlan
 from stereosr.inference.treated import upscale_treated
-from stereosr.inference.upscale import make_plan
 from stereosr.io.encode import encode_picture
 from stereosr.io.images import SUFFIXES, Picture
 from stereosr.io.layouts import check_fits_format, encode_stereo, read_pair
-from stereosr.models.spec import ModelSpec
-from stereosr.system import available_memory, peak_memory
+from stereosr.system import format_bytes, peak_memory
 from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
 
 _log = logging.getLogger("stereosr")
 
 _LARGE = 50e6
 """Pixels of a result from which on people are told of ways to a smaller one."""
-
-
-TAKEN_BY_TILES = 4 / 3
-"""What a tile takes of onnxruntime, of what its specification says: 1.19 to 1.33, measured at x2 and x4. Its allocator
-keeps blocks of sizes that the next tile has no use for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +106,7 @@ def upscale_views(
     dtype = max(own, key=lambda each: each.itemsize)
     if len(item.targets) == 1:  # joined views have one depth
         own = dtype, dtype
-    held = held_memory(views.left, backend.spec.scale, dtype)
+    held = held_memory(views.left.pixels, backend.spec.scale, dtype, views.treatment)
     plan = plan_tiles(views.size, views.report, backend.spec, settings.tiles, held)
     both, treatment = (views.left, views.right), views.treatment
     left, right = infer(both, backend, plan, dtype, treatment, lambda fitting: on_plan(fitting.count), count)
@@ -175,7 +168,7 @@ def infer(
     except MemoryError as error:
         need = 2 * views[0].pixels.size * (4 + backend.spec.scale**2 * dtype.itemsize)
         raise OutOfMemory(
-            f"both views and their results need {_gib(need)} beside the model: cut them into parts"
+            f"both views and their results need {format_bytes(need)} beside the model: cut them into parts"
         ) from error
 
 
@@ -187,50 +180,6 @@ def described(alignment: Alignment | None, size: tuple[int, int]) -> dict[str, A
 def sample_type(picture: Picture, settings: Settings) -> "np.dtype[Any]":
     """Of the results: what was asked for, or as read."""
     return picture.pixels.dtype if settings.depth is None else np.dtype(f"uint{settings.depth}")
-
-
-def held_memory(view: Picture, scale: int, dtype: "np.dtype[Any]") -> int:
-    """Bytes that a job holds beside the work on a tile: this pair and one like it, read ahead; the results of this
-    one; and either its views as float32 or, later, what encoding both results takes.
-
-    Encoding takes a copy in the order of the encoder, and the file's bytes, twice as they are put together: of
-    photographs as PNG that is less than the results once more each.
-    """
-    pair = 2 * view.pixels.size
-    results = pair * scale**2 * dtype.itemsize
-    return 2 * view.pixels.nbytes * 2 + results + max(4 * pair, 2 * results)
-
-
-def plan_tiles(
-    size: tuple[int, int], report: PairReport, spec: ModelSpec, settings: TileSettings, held: int
-) -> TilePlan:
-    """The tiles that the settings ask for, or that fit the memory beside the ``held`` bytes.
-
-    Of free memory the work on tiles takes half at most: other programs want some, and its estimate is one.
-
-    Raises:
-        OutOfMemory: if not even the smallest tile fits.
-    """
-    disparity = report.largest_disparity(size[1]) if settings.max_disparity is None else settings.max_disparity
-    if settings.tile is None:
-        free = available_memory()
-        whole = free if settings.max_memory is None else settings.max_memory
-        if whole <= held:
-            raise OutOfMemory(
-                f"both views, their results and the next pair need {_gib(held)} beside the model, {_gib(whole)} may be "
-                "used: free memory, allow more of it, or cut the pictures into parts",
-                settings=("max_memory",),
-            )
-        rest = min(whole - held, free // 2) if settings.max_memory is None else whole - held
-        # Beside what the model takes by its spec there are, as float32, the results of up to three tiles: the last one,
-        # until its overlap with the next is known; the present one; and the band that it becomes a part of.
-        model, joined = spec.memory[0] + spec.memory[1] * size[1], 3 * 2 * 3 * 4 * spec.scale**2
-        settings = replace(settings, max_memory=int(rest * model / (model * TAKEN_BY_TILES + joined)))
-    return make_plan(size, disparity, spec, settings)
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
 
 
 def _like(source: Picture, pixels: Pixels, moved: Alignment | None = None) -> Picture:

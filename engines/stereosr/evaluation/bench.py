@@ -28,9 +28,10 @@ from stereosr.evaluation.metrics import LEFT_BORDER, psnr, ssim
 from stereosr.evaluation.timing import in_turn
 from stereosr.geometry.pair_check import check_pair_or_unknown
 from stereosr.inference.ensemble import FLIPS, SelfEnsemble
+from stereosr.inference.memory import make_plan
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.tiling import TilePlan
-from stereosr.inference.upscale import make_plan, upscale_pixels
+from stereosr.inference.upscale import upscale_pixels
 from stereosr.io.images import Picture
 from stereosr.models.spec import ModelSpec
 from stereosr.types import StereoPair, to_float

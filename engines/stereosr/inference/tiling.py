@@ -11,6 +11,7 @@ import numpy as np
 
 from stereosr.errors import OutOfMemory
 from stereosr.models.spec import ModelSpec
+from stereosr.system import format_bytes
 from stereosr.types import Image, Window
 
 
@@ -85,8 +86,8 @@ def plan_for_memory(
             columns = max(columns // 2 + across, 1)
     if band(columns) > budget:
         raise OutOfMemory(
-            f"the smallest tile of {spec.title} ({columns}x{least}) needs {band(columns) / 2**30:.1f} GiB, "
-            f"{budget / 2**30:.1f} GiB may be used: free memory, allow more of it or lower the largest disparity",
+            f"the smallest tile of {spec.title} ({columns}x{least}) needs {format_bytes(band(columns))}, "
+            f"{format_bytes(budget)} may be used: free memory, allow more of it or lower the largest disparity",
             settings=("max_memory", "max_disparity"),
         )
     rows = max(least, least * limit // band(columns))

@@ -71,8 +71,12 @@ def upscale_treated(
     left, right = run(pair.left, pair.right, rows, light)
     large = alignment.scaled(backend.spec.scale)
     if not exact:
-        right = run(_as_seen(left, large, pair, back=True), pair.right, light=light)[1]
-        left = run(pair.left, _as_seen(right, large, pair), light=light)[0]
+        del right  # memory: each pass gives two more
+        seen = _as_seen(left, large, pair, back=True)
+        del left
+        right = run(seen, pair.right, light=light)[1]
+        seen = _as_seen(right, large, pair)
+        left = run(pair.left, seen, light=light)[0]
     return left, right if treatment.keep_geometry else move(right, large)
 
 

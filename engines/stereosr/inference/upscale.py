@@ -9,17 +9,8 @@ import numpy as np
 from stereosr.backends.base import Backend, infer_each
 from stereosr.errors import OutOfMemory, StereosrError
 from stereosr.geometry.light import Light
-from stereosr.inference.settings import TileSettings
-from stereosr.inference.tiling import (
-    TilePlan,
-    clamp_to_max_tile,
-    crossfade,
-    overlap_columns,
-    overlap_rows,
-    plan_for_memory,
-)
+from stereosr.inference.tiling import TilePlan, crossfade
 from stereosr.models.spec import ModelSpec
-from stereosr.system import available_memory
 from stereosr.types import Image, Pixels, StereoPair, Window, quantise
 
 
@@ -111,28 +102,6 @@ def halve(plan: TilePlan, spec: ModelSpec) -> TilePlan:
     raise OutOfMemory(
         f"a tile of {columns}x{rows} does not fit into memory: close other programs or use a smaller model"
     )
-
-
-def make_plan(size: tuple[int, int], disparity: int, spec: ModelSpec, settings: TileSettings) -> TilePlan:
-    """The tiles of a pair that the settings ask for, or that fit the memory.
-
-    Args:
-        size: LR rows and columns.
-        disparity: the largest one, in LR pixels; decides the overlap where the width is split.
-        spec: of the model.
-        settings: what the caller said.
-
-    Raises:
-        OutOfMemory: if not even the smallest tile fits.
-    """
-    height, width = size
-    if settings.tile is not None:
-        down = overlap_rows(spec) if settings.overlap is None else settings.overlap
-        rows, columns = (wanted or side for wanted, side in zip(settings.tile, size, strict=True))
-        tile = clamp_to_max_tile(spec, rows, columns)
-        return TilePlan.of(height, width, tile, (down, overlap_columns(spec, disparity)))
-    budget = settings.max_memory or available_memory() // 2
-    return plan_for_memory(height, width, spec, budget, disparity, settings.overlap)
 
 
 def upscale_pixels(

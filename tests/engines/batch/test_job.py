@@ -25,9 +25,9 @@ from stereosr.batch.inputs import Naming, collect
 from stereosr.batch.item import Item, Settings
 from stereosr.batch.job import run
 from stereosr.batch.manifest import MANIFEST
-from stereosr.batch.pictures import TAKEN_BY_TILES
 from stereosr.errors import OutOfMemory
 from stereosr.geometry.pair_check import check_pair_or_unknown
+from stereosr.inference.memory import TAKEN_BY_TILES
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.size import OutputSize
 from stereosr.io.encode import write_picture
@@ -106,7 +106,7 @@ class TestMemory:
         monkeypatch.setattr("stereosr.batch.pictures.to_float", empty)
         (result,) = run([item], FakeBackend(), Settings(model="fake"), None)
         assert isinstance(result.error, OutOfMemory)
-        assert "GiB" in str(result.error)
+        assert "need 5 KiB beside the model" in str(result.error)
 
     def test_what_the_job_holds_beside_the_tiles_counts(self, tmp_path):
         """The budget is for all of it, not for the tiles alone."""
@@ -118,7 +118,7 @@ class TestMemory:
         settings = Settings(model="fake", overwrite=True, tiles=TileSettings(max_memory=held(noise(200, 40))))
         (result,) = run([item], FakeBackend(), settings, None)
         assert isinstance(result.error, OutOfMemory)
-        assert "GiB beside the model" in str(result.error)
+        assert "KiB beside the model" in str(result.error)
         assert "max_memory" in result.error.settings
 
     def test_of_free_memory_tiles_take_half_at_most(self, tmp_path, monkeypatch):

@@ -121,5 +121,5 @@ def test_full_width_may_take_all_of_the_budget_but_no_band_more_than_is_comforta
 
 
 def test_out_of_memory_says_what_it_needs():
-    with pytest.raises(OutOfMemory, match=r"needs .* GiB.*allow more"):
+    with pytest.raises(OutOfMemory, match=r"needs .* KiB.*allow more"):
         plan_for_memory(1000, 100_000, FakeBackend().spec, budget=1000, disparity=64)

@@ -429,7 +429,7 @@ def test_a_finished_video_is_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (MemoryError(), "both views and their results need .* GiB beside the model"),
+        (MemoryError(), "both views and their results need .* KiB beside the model"),
         (ValueError("operands could not be broadcast"), "clip_SBS: ValueError: operands could not be broadcast"),
     ],
 )
