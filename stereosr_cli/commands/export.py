@@ -27,10 +27,10 @@ from stereosr_cli import options
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["onnx", "tensorrt"]),
+    type=click.Choice(["onnx", "tensorrt", "triton"]),
     default="onnx",
     show_default=True,
-    help="tensorrt: also build an engine, of the fp16 form with --fp16.",
+    help="tensorrt: also build an engine, of the fp16 form with --fp16. triton: a model repository in the folder -o.",
 )
 @options.target
 @options.engine_size
@@ -39,7 +39,7 @@ from stereosr_cli import options
     "-o",
     "--out",
     type=click.Path(path_type=Path),
-    help="File to write.  [default: kept by name in the user's cache; see 'stereosr models']",
+    help="File to write, or folder for triton.  [default: kept by name in the user's cache; see 'stereosr models']",
 )
 @click.option("--overwrite", is_flag=True, help="Write over existing files.")
 def command(**chosen: Any) -> None:

@@ -28,6 +28,7 @@ class ExportOptions:
         name: of the engine, None for the model's.
         target: compute capabilities to build engines for.
         size: of a fixed tile, None for any.
+        out: a file; for triton, a folder.
     """
 
     model: str | None
@@ -37,7 +38,7 @@ class ExportOptions:
     name: str | None
     trained_on: str
     license: str
-    file_format: Literal["onnx", "tensorrt"]
+    file_format: Literal["onnx", "tensorrt", "triton"]
     target: tuple[str, ...]
     size: tuple[int, int] | None
     fp16: bool
@@ -47,6 +48,8 @@ class ExportOptions:
 
 def export(options: ExportOptions) -> None:
     """Do what the options ask for, scale by scale."""
+    if options.file_format == "triton" and options.out is None:
+        raise UsageError("a Triton model repository is a folder: say with -o which one")
     ready = _bundled(options) if options.weights is None and options.name is None else {}
     need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
     if options.file_format == "tensorrt":
@@ -55,7 +58,7 @@ def export(options: ExportOptions) -> None:
         )  # said before the minutes that the rest takes
     model, sources = (None, ready) if ready else _weights(options)
     names = {scale: options.name or (model.name if model else read_spec(file).name) for scale, file in sources.items()}
-    for scale, (source, target) in _with_targets(sources, names, options).items():
+    for scale, (source, target, half) in _with_targets(sources, names, options).items():
         if model is None:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_bytes(target, source.read_bytes())
@@ -64,7 +67,7 @@ def export(options: ExportOptions) -> None:
             spec, error = _export_weights(model, scale, source, names[scale], target, options)
             how = f"onnxruntime equals torch to {error:.1e}"
         click.echo(f"{target}: {spec.title}, {spec.parameters:,} parameters; {how}", err=True)
-        _export_more(target, options)
+        _export_more(target, half, options)
 
 
 def _bundled(options: ExportOptions) -> dict[int, Path]:
@@ -91,17 +94,31 @@ def _weights(options: ExportOptions) -> "tuple[ZooModel, dict[int, Path]]":
 
 def _with_targets(
     sources: dict[int, Path], names: dict[int, str], options: ExportOptions
-) -> dict[int, tuple[Path, Path]]:
-    """Where each source goes. Raises UsageError where a file is in the way."""
-    if options.out and len(sources) > 1:
+) -> dict[int, tuple[Path, Path, Path]]:
+    """Where each source goes, and its fp16 form. Raises UsageError where a file is in the way."""
+    if options.out and options.file_format != "triton" and len(sources) > 1:
         raise UsageError(f"-o names one file for x{' and x'.join(map(str, sources))}: pass -s too")
-    targets = {scale: options.out or cache_dir() / file_name(names[scale], scale) for scale in sources}
-    for target in targets.values():
-        for file in (target, fp16_path(target))[: 1 + options.fp16]:
-            if file.exists() and not options.overwrite:
-                raise UsageError(f"{file} exists: pass --overwrite, or -o for another file")
+    from stereosr_export.triton import config_file
+
+    targets = {scale: _targets(file_name(names[scale], scale), options) for scale in sources}
+    for both in targets.values():
+        for file in both[: 1 + options.fp16]:
+            others = (file, config_file(file)) if options.file_format == "triton" else (file,)
+            if not options.overwrite and (there := [path for path in others if path.exists()]):
+                raise UsageError(f"{there[0]} exists: pass --overwrite, or -o for another place")
             check_writable(file.parent)
-    return {scale: (source, targets[scale]) for scale, source in sources.items()}
+    return {scale: (source, *targets[scale]) for scale, source in sources.items()}
+
+
+def _targets(name: str, options: ExportOptions) -> tuple[Path, Path]:
+    """Where the file of this name goes, and its fp16 form."""
+    if options.file_format == "triton":
+        from stereosr_export.triton import model_file
+
+        assert options.out is not None
+        return model_file(options.out, Path(name).stem), model_file(options.out, fp16_path(Path(name)).stem)
+    target = options.out or cache_dir() / name
+    return target, fp16_path(target)
 
 
 def _export_weights(
@@ -119,14 +136,20 @@ def _export_weights(
     return spec, export(model, network, spec, target)
 
 
-def _export_more(onnx: Path, options: ExportOptions) -> None:
-    """The half-precision form and the engine, where they were asked for."""
+def _export_more(onnx: Path, half: Path, options: ExportOptions) -> None:
+    """The half-precision form, and the engine or the model repository, where they were asked for."""
+    written = [onnx]
     if options.fp16:
         from stereosr_export.precision import export_half
 
-        half = fp16_path(onnx)
+        half.parent.mkdir(parents=True, exist_ok=True)
         click.echo(f"{half}: {export_half(onnx, half)}", err=True)
-        onnx = half
+        written.append(half)
     if options.file_format == "tensorrt":
-        engine = onnx.with_suffix(SUFFIX) if options.out else None
-        build_engine(onnx, options.target, options.size, None, engine, options.overwrite)
+        engine = written[-1].with_suffix(SUFFIX) if options.out else None
+        build_engine(written[-1], options.target, options.size, None, engine, options.overwrite)
+    if options.file_format == "triton":
+        from stereosr_export.triton import describe
+
+        for file in written:
+            describe(file)
