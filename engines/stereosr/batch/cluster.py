@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from logging.handlers import QueueHandler
@@ -96,7 +96,7 @@ class Place:
 
 def run(
     items: Iterable[Item], opener: Callable[[Place], Work], manifest: Path | None, where: Cluster
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """As ``job.run``, by the workers of a cluster; results come in the order in which they happen.
 
     An item whose worker dies is given to another one; after three it is a failed one. A node that joins is used, one
@@ -322,7 +322,7 @@ class _Driver:
     _looked: float = -_GLANCE
     _of_use: float = field(default_factory=time.monotonic)
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Generator[Result, None, None]:
         while self.todo or any(member.item for member in self._waited_for.values()):
             self._hire()
             while self.todo and self._idle:
@@ -338,6 +338,8 @@ class _Driver:
 
     def stop(self) -> None:
         """Have nothing at work any more, and nothing half-written."""
+        if not self.ray.is_initialized():  # it would start anew
+            return
         members = [*self._waited_for.values(), *self._idle]
         try:
             ending = [member.actor.stop.remote() for member in members if member.item]
