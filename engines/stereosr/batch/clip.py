@@ -100,7 +100,7 @@ def upscale_clip(
 
 @dataclass(frozen=True, slots=True)
 class _Clip:
-    """A video as the one of some frames shows it in which the views have most in common.
+    """What is known of a video, by that of a few sampled frames whose views have most in common.
 
     Attributes:
         name: what people know it by.
@@ -182,7 +182,7 @@ class _Frames:
         return first, second
 
     def _widened(self, view: Picture) -> Picture:
-        """With what goes on beyond either edge of a view that goes round: no seam is left there."""
+        """A view that goes all around, with a strip of its other side at either edge, so that no seam is left there."""
         beyond = ((0, 0), (self._wrap, self._wrap), (0, 0))
         return replace(view, pixels=np.pad(view.pixels, beyond, "wrap")) if self._wrap else view
 
@@ -208,7 +208,7 @@ def _preview(
     on_plan: Callable[[int], None],
     on_frame: Callable[[], None],
 ) -> Result:
-    """Some frames, evenly spaced, as pictures beside the target; and how long all of them would take."""
+    """Write some frames, evenly spaced, as pictures beside the target, and estimate the time of the whole."""
     assert settings.preview is not None
     times = video.times(min(settings.preview, video.count or settings.preview))
     frames = _Frames(clip, backend, settings, 0, on_frame)

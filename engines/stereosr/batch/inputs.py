@@ -63,14 +63,18 @@ class Naming:
 
 
 def is_file_name(path: Path) -> bool:
-    """Does a path for results mean a file? By its suffix, unless there is a folder of that name."""
+    """Whether a path for results means a file: by its suffix, unless there is a folder of that name."""
     return path.suffix.lower() in {*SUFFIXES, *STEREO_SUFFIXES, *VIDEO_SUFFIXES} and not path.is_dir()
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What is to be done; ``left_out`` names whatever else was found that could have been an input, and says why it is
-    left out, a line each."""
+    """What is to be done.
+
+    Attributes:
+        items: in the order of the inputs.
+        left_out: a line for each file that could have been an input and is none, with the reason.
+    """
 
     items: tuple[Item, ...]
     left_out: tuple[str, ...]
@@ -101,7 +105,15 @@ def collect(paths: Sequence[Path], naming: Naming, layout: Layout | None = None)
 
 
 def find(paths: Sequence[Path], naming: Naming, layout: Layout | None = None) -> Inputs:
-    """As ``collect``, without a look at where results go.
+    """As ``collect``, but results may collide or be impossible to write.
+
+    Args:
+        paths: what was given.
+        naming: where results would go.
+        layout: of every file that is not one of two, None to detect it.
+
+    Returns:
+        The items, and what was left out.
 
     Raises:
         UsageError: for nothing at all, a missing path, or one picture alone.
@@ -132,7 +144,7 @@ def find(paths: Sequence[Path], naming: Naming, layout: Layout | None = None) ->
 
 
 def _with_layout_of_file(naming: Naming) -> Naming:
-    """``-o a.mpo`` says what is to be written."""
+    """With the layout that the suffix of the only result implies: ``a.mpo`` is an MPO file."""
     if naming.layout is None and len(naming.files) == 1:
         by_suffix = STEREO_SUFFIXES.get(naming.files[0].suffix.lower())
         return replace(naming, layout=by_suffix if by_suffix != "heic" else None)
@@ -140,7 +152,19 @@ def _with_layout_of_file(naming: Naming) -> Naming:
 
 
 def collect_lists(left: Path | str, right: Path | str, naming: Naming) -> Inputs:
-    """The pairs of two folders or two globs, one for each view. Raises as ``collect``."""
+    """The pairs of two folders or two globs, one for each view.
+
+    Args:
+        left: a folder, a glob or a file.
+        right: likewise.
+        naming: where results go.
+
+    Returns:
+        The items, whose results can be written.
+
+    Raises:
+        UsageError, StereosrError: as ``collect``.
+    """
     if Path(left).is_file() and Path(right).is_file():
         return collect([Path(left), Path(right)], naming, "pair")
     if naming.out is None:
@@ -168,7 +192,7 @@ def _is_pair(paths: Sequence[Path], layout: Layout | None) -> bool:
 
 
 def _shows_one_view(path: Path) -> bool:
-    """As most HEIC files do, whose suffix says nothing."""
+    """Whether a file is no stereo file, as most HEIC files are none, though their suffix allows it."""
     return path.is_file() and detect(path).layout is None
 
 
@@ -190,8 +214,8 @@ def _two_files(left: Path, right: Path, naming: Naming) -> Item:
 
 
 def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[list[Item], list[str]]:
-    """Pairs by name; then the files that hold both views, as suffix, name or content say. A layout is that of what is
-    of no other kind."""
+    """Pairs by name; then the files that hold both views, by suffix, name or content. ``layout`` is for files that show
+    no other."""
     items, left_out, ignored = [], [], []
     paired: set[Path] = set()
     for kinds in (READABLE, VIDEO_SUFFIXES):
@@ -226,7 +250,7 @@ def _folder_items(folder: Path, naming: Naming, layout: Layout | None) -> tuple[
 
 
 def _of_no_other_kind(found: Layout | None, said: Layout | None) -> Layout | None:
-    """What was found; what was said where nothing was, and where they differ in whether views are squeezed."""
+    """The layout found; the one given where none was found, or where they differ only in whether views are squeezed."""
     if said in (None, "pair"):
         return found
     return said if found is None or found.split("-")[0] == said.split("-")[0] else found
@@ -334,7 +358,7 @@ def _known_layout(path: Path, paths: Sequence[Path]) -> tuple[Layout, Picture | 
 
 
 def _checked(items: Sequence[Item], left_out: Iterable[str], naming: Naming) -> Inputs:
-    """Before hours of work, not after them: no two results have one name, none that of an input; all can be written."""
+    """Checked before hours of work: no two results have one name, none replaces an input, all can be written."""
     if naming.files:
         items = [_into_files(item, naming.files, len(items)) for item in items]
     seen: dict[Path, str] = {}

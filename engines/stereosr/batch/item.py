@@ -20,7 +20,7 @@ class Item:
         name: what people know it by.
         sources: two files, or one file that holds both views in ``layout``.
         targets: two files, or one file that is to hold both results in ``out_layout``.
-        decoded: the whole picture of the only item of a job, where telling its layout took that.
+        decoded: the whole picture, if it had to be decoded to find the layout and is the only item of its job.
     """
 
     name: str

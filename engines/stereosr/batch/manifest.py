@@ -116,14 +116,14 @@ class Manifest:
 
 
 def target_name(manifest: Path | None, target: Path) -> str:
-    """As ``Manifest.name``, for who has the manifest's path alone."""
+    """As ``Manifest.name``, where only the manifest's path is at hand."""
     target = target.absolute()
     folder = target.parent if manifest is None else manifest.absolute().parent
     return target.relative_to(folder).as_posix() if target.is_relative_to(folder) else str(target)
 
 
 def file_sha256(path: Path) -> str:
-    """Of the content, read in pieces. Raises StereosrError where it cannot be read."""
+    """The sha256 of a file's content, in hex, read in pieces. Raises StereosrError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

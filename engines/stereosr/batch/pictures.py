@@ -36,7 +36,15 @@ _LARGE = 50e6
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Both views, in order; what was seen of the pair; what is done about it; and the engine it needs, if asked for."""
+    """A pair as it was read.
+
+    Attributes:
+        left: the left view, exchanged already if that was asked for.
+        right: likewise.
+        report: what was measured of the pair.
+        treatment: what is done about that.
+        choice: the engine that the pair needs; None unless that was asked for.
+    """
 
     left: Picture
     right: Picture
@@ -52,7 +60,14 @@ class Views:
 
 
 def read_views(item: Item, settings: Settings) -> Views:
-    """Read and exchange the views of an item, look at the pair, and decide how it is treated.
+    """Read the views of an item, exchange them if asked to, measure the pair, and decide how it is treated.
+
+    Args:
+        item: two files, or one that holds both views.
+        settings: of the job.
+
+    Returns:
+        The views, and what was decided.
 
     Raises:
         UnreadableImage: if a file cannot be read.
@@ -82,7 +97,18 @@ def upscale_views(
     on_plan: Callable[[int], None],
     on_tile: Callable[[], None],
 ) -> tuple[tuple[Picture, Picture], Result]:
-    """Both views super-resolved, in the order of the item's targets, and what is to be said of that.
+    """Super-resolve both views.
+
+    Args:
+        item: of the views.
+        views: as ``read_views`` gave them.
+        backend: what runs the model.
+        settings: of the job.
+        on_plan: is told the number of tiles of each pass; again where it changes.
+        on_tile: is called after each tile.
+
+    Returns:
+        The results in the order of the item's targets, and the item's result.
 
     Raises:
         StereosrError: if a target's format has no pictures of this size, or as ``upscale_pixels``.
@@ -130,7 +156,19 @@ def upscale_views(
 
 
 def encode_results(item: Item, pictures: tuple[Picture, Picture], quality: int | None) -> Iterator[tuple[Path, bytes]]:
-    """Each target and the bytes of its file; two files are encoded side by side. Raises as ``encode_stereo``."""
+    """Encode both results; two files at a time.
+
+    Args:
+        item: says what is written.
+        pictures: the results, in the order of the targets.
+        quality: of lossy formats, 1 to 100; None for the format's own default.
+
+    Returns:
+        Each target and the bytes of its file.
+
+    Raises:
+        StereosrError, UsageError: as ``encode_stereo`` and ``encode_picture``.
+    """
     if len(item.targets) == 1:
         yield item.targets[0], encode_stereo(*pictures, item.out_layout, quality, item.targets[0])
         return
@@ -154,7 +192,19 @@ def infer(
     on_plan: Callable[[TilePlan], None],
     on_tile: Callable[[], None],
 ) -> tuple[Pixels, Pixels]:
-    """Both views super-resolved, as samples of ``dtype``.
+    """Super-resolve both views.
+
+    Args:
+        views: the left and the right one.
+        backend: what runs the model.
+        plan: the tiles, for views of this size.
+        dtype: of the samples of the results.
+        treatment: what is done with the pair.
+        on_plan: is told every plan; another one where a tile did not fit.
+        on_tile: is called after each tile.
+
+    Returns:
+        Both results, sH x sW x 3.
 
     Raises:
         OutOfMemory: if the views and their results, or the smallest tile, do not fit.
@@ -173,12 +223,12 @@ def infer(
 
 
 def described(alignment: Alignment | None, size: tuple[int, int]) -> dict[str, Any] | None:
-    """An alignment of a view of this size, rows and columns, for JSON: its parameters, and its matrix."""
+    """The parameters and the 3 x 3 matrix of an alignment, for JSON; ``size`` is rows and columns of an LR view."""
     return None if alignment is None else asdict(alignment) | {"matrix": alignment.matrix(*size).tolist()}
 
 
 def sample_type(picture: Picture, settings: Settings) -> "np.dtype[Any]":
-    """Of the results: what was asked for, or as read."""
+    """The type of a result's samples: of the depth asked for, or as read."""
     return picture.pixels.dtype if settings.depth is None else np.dtype(f"uint{settings.depth}")
 
 

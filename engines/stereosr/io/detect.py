@@ -34,7 +34,7 @@ class FileType:
 
 
 def detect_by_name(path: Path) -> FileType:
-    """What a file is as far as its name says; it need not exist."""
+    """What a file is by its name alone; it need not exist, and ``layout`` is None."""
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return FileType("video", claims_both=True)
@@ -49,6 +49,12 @@ def detect(path: Path) -> FileType:
     """What a file is, by its name and its content.
 
     A picture that cannot be read is judged by its suffix alone: reading it will say what is wrong.
+
+    Args:
+        path: of a file that exists.
+
+    Returns:
+        What it is, with the layout in which it holds two views.
 
     Raises:
         StereosrError: for a video that cannot be read.

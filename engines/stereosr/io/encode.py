@@ -24,7 +24,7 @@ _JPEG_BLOCK = 65000  # a metadata block of a JPEG file lies in one segment of 64
 
 
 def write_picture(path: Path, picture: Picture, quality: int | None = None) -> None:
-    """Write a picture in the format of the path's suffix, whole or not at all; the rest as ``write_pictures``."""
+    """Write one picture; arguments and errors as for ``write_pictures``."""
     write_pictures([(path, picture)], quality)
 
 
@@ -34,6 +34,7 @@ def write_pictures(pictures: Iterable[tuple[Path, Picture]], quality: int | None
     16 bits become 8 where the format has no more. JPEG, BMP and PPM have no alpha: the picture is laid on white.
 
     Args:
+        pictures: paths and what is written there.
         quality: 1 to 100 for JPEG (None: 95; colour is never subsampled) and WebP (None: lossless).
 
     Raises:
@@ -46,7 +47,20 @@ def write_pictures(pictures: Iterable[tuple[Path, Picture]], quality: int | None
 
 
 def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path) -> bytes:
-    """The bytes of a file of format ``kind``; ``path`` is for messages. Raises as ``write_picture``."""
+    """Encode a picture.
+
+    Args:
+        picture: 8 or 16 bits a sample.
+        kind: the format, a value of ``SUFFIXES``.
+        quality: as for ``write_pictures``.
+        path: for messages.
+
+    Returns:
+        The bytes of the file.
+
+    Raises:
+        StereosrError: if the format is unknown or cannot hold the picture.
+    """
     if kind not in SUFFIXES.values():
         raise StereosrError(f"cannot write {path}: its suffix must be one of {', '.join(SUFFIXES)}")
     height, width = picture.pixels.shape[:2]

@@ -14,10 +14,14 @@ def split(picture: Picture, axis: int, half: bool, path: Path, between: int = 0)
     """The first and the second half of a picture.
 
     Args:
+        picture: both views.
         axis: 0 for over-under, 1 for side by side.
         half: whether each view was squeezed to half its size along the axis, and is stretched back.
         path: for messages.
         between: pixels between the halves that belong to neither.
+
+    Returns:
+        The first and the second view, each in full size.
 
     Raises:
         UnreadableImage: if there is no room for two.

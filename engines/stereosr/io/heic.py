@@ -15,14 +15,14 @@ _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1
 
 
 def is_heic(data: bytes) -> bool:
-    """By its first bytes."""
+    """Whether a file's first bytes are those of HEIC."""
     return data[4:8] == b"ftyp" and data[8:12] in _BRANDS
 
 
 def heic_views(data: bytes, path: Path) -> list[Any]:
     """The left and the right picture of a spatial photograph, not decoded yet; nothing if the file has no such pair.
 
-    In a group of type ``ster`` the left view comes first (ISO/IEC 23008-12).
+    In a group of type ``ster`` the left view comes first (ISO/IEC 23008-12). Raises as ``read_heic``.
     """
     file = _opened(data, path)
     try:

@@ -102,6 +102,12 @@ class Picture:
 def read_picture(path: Path) -> Picture:
     """Read one picture, upright.
 
+    Args:
+        path: of a file in a format of ``READABLE``.
+
+    Returns:
+        The picture: of several frames or pages the first.
+
     Raises:
         UnreadableImage: if it is missing, a folder, empty, no picture, truncated, or larger than ``MAX_PIXELS``.
         UsageError: for HEIC without the extra that reads it.

@@ -73,8 +73,13 @@ _DUBOIS = (
 
 
 class Look(NamedTuple):
-    """What a look into a file gave: how it holds both views, None if it shows one; the whole picture, if that had to be
-    decoded to see it; and why it shows one, if that is known."""
+    """What a look into a file gave.
+
+    Attributes:
+        layout: how it holds both views; None if it shows one.
+        picture: the whole picture, if it had to be decoded to see that.
+        why: why it shows one view, if that is known.
+    """
 
     layout: Layout | None
     picture: Picture | None = None
@@ -83,6 +88,10 @@ class Look(NamedTuple):
 
 def look(data: bytes, path: Path) -> Look:
     """How a file holds two views, by its headers, its suffix, its name and its halves.
+
+    Args:
+        data: the whole file.
+        path: its name.
 
     Raises:
         UnreadableImage: as ``read_picture``.
@@ -129,6 +138,9 @@ def read_pair(
         layout: of the one file.
         decoded: the picture of the one file, where ``detect`` decoded it.
 
+    Returns:
+        The left and the right view, upright, each in full size.
+
     Raises:
         UnreadableImage: as ``read_picture`` and ``read_stereo``.
         UsageError: for a layout of one file where two are given, and as ``read_stereo``.
@@ -144,11 +156,18 @@ def read_pair(
 
 
 def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[Picture, Picture]:
-    """The left and the right view in a file, in full size: squeezed ones are stretched back.
+    """Read both views from one file; squeezed ones are stretched back.
 
     JPS is cross-eyed (the left half is the right view) unless its header says otherwise; elsewhere the left view comes
     first, unless the name is marked RL, BT (bottom-top) or cross-eyed, or ends in .pns, or a PNG's sTER chunk says so.
     What lies between the halves and belongs to neither is left out.
+
+    Args:
+        path: of the file.
+        layout: how it holds the views; ``auto`` to detect that.
+
+    Returns:
+        The left and the right view, upright, each in full size.
 
     Raises:
         UnreadableImage: as ``read_picture``; also if nothing shows that there are two views, or one is missing.
@@ -179,16 +198,26 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
 
 
 def write_stereo(path: Path, left: Picture, right: Picture, layout: Layout, quality: int | None = None) -> None:
-    """Write both views into one file, whole or not at all. Everything else as ``encode_stereo``."""
+    """Write both views into one file, whole or not at all; arguments and errors as for ``encode_stereo``."""
     write_bytes(path, encode_stereo(left, right, layout, quality, path))
 
 
 def encode_stereo(left: Picture, right: Picture, layout: Layout, quality: int | None, path: Path) -> bytes:
-    """The bytes of a file of this name that holds both views; ``quality`` as in ``write_picture``.
+    """Encode both views as one file.
 
     The format follows the suffix, except that MPO and JPS are JPEG. What is joined carries the left view's metadata,
     and has the right view first if its name is so marked; MPO keeps each view's own. Anaglyphs are red-cyan and have
     no alpha.
+
+    Args:
+        left: of the same size and type as the right one.
+        right: likewise.
+        layout: how the file holds them.
+        quality: as for ``write_pictures``.
+        path: the file's name.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
         StereosrError: if the views differ in size or depth, or as ``write_picture``.
@@ -207,7 +236,7 @@ def encode_stereo(left: Picture, right: Picture, layout: Layout, quality: int | 
 
 
 def check_fits_format(path: Path, height: int, width: int, layout: Layout) -> None:
-    """Before the work: raises StereosrError where views of this size make a picture too large for the file's format."""
+    """Raises StereosrError if views of this size make a picture too large for the file's format: asked before work."""
     rows, columns = {"sbs": (1, 2), "jps": (1, 2), "ou": (2, 1)}.get(layout, (1, 1))
     kind = "JPEG" if layout in JPEG_LAYOUTS else SUFFIXES.get(path.suffix.lower(), "")
     check_side_limit(rows * height, columns * width, kind, path)
@@ -270,9 +299,15 @@ def _draft(file: Pil.Image) -> Pixels | None:
 
 
 def split_halves(picture: Picture, layout: Layout, path: Path) -> tuple[Picture, Picture]:
-    """The left and the right view of a side-by-side or over-under picture, stretched back if they were squeezed.
+    """Cut a side-by-side or over-under picture in two; squeezed views are stretched back.
 
-    The name of ``path`` may say that the right one comes first.
+    Args:
+        picture: both views.
+        layout: ``sbs``, ``sbs-half``, ``ou`` or ``ou-half``.
+        path: the file's name, which may say that the right view comes first.
+
+    Returns:
+        The left and the right view.
 
     Raises:
         UnreadableImage: if there is no room for two.
@@ -294,7 +329,7 @@ def join_views(left: Picture, right: Picture, layout: Layout, path: Path) -> Pic
 
 
 def is_right_first(path: Path, layout: Layout) -> bool:
-    """Does a file's name say that the right view comes first?"""
+    """Whether a file's name says that the right view comes first."""
     mark = read_mark(path.stem)
     if mark is not None and _AXIS.get(mark.layout) == _AXIS[layout] and mark.right_first:
         return True

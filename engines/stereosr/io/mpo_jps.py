@@ -23,7 +23,7 @@ def jps_header(file: Pil.Image) -> tuple[int, int] | None:
 
 
 def is_mono_jps(file: Pil.Image) -> bool:
-    """Does a descriptor say that the picture shows one view?"""
+    """Whether a descriptor says that the picture shows one view."""
     return any(body[13] == 0 for body in _descriptors(file))
 
 

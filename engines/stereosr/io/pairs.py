@@ -107,10 +107,16 @@ def scan_folder(
     kinds: Collection[str] = READABLE,
     but: Path | None = None,
 ) -> FolderScan:
-    """Find the pairs under a folder, subfolders included.
+    """Find the pairs under a folder, subfolders included; hidden files are passed over.
 
-    Hidden files, those in the folder ``but``, and pictures whose stem ends in an ignored suffix, are passed over;
-    ``kinds`` are the suffixes of what is taken for a picture.
+    Args:
+        root: the folder.
+        ignore_suffixes: how the stems of files end that are passed over.
+        kinds: suffixes of what is taken for a picture.
+        but: a folder whose files are passed over.
+
+    Returns:
+        The pairs, and what is in none.
 
     Raises:
         UsageError: if there is no such folder.
@@ -129,9 +135,17 @@ def pair_lists(
 ) -> FolderScan:
     """Pair the pictures of two folders, glob patterns or files.
 
-    Partners are those for which the wildcards took in the same, that have the same stem, or the same but for the mark
-    of the side; and two files that were given by their names. ``kinds`` are the suffixes of what is taken for a
-    picture.
+    Partners are files for which the wildcards took in the same, with the same stem, or with stems that differ in the
+    mark of the side; and two files that were given by their names.
+
+    Args:
+        left: of the left views.
+        right: of the right ones.
+        ignore_suffixes: as in ``scan_folder``.
+        kinds: as in ``scan_folder``.
+
+    Returns:
+        The pairs, named after the left view's place, and what is in none.
 
     Raises:
         UsageError: if one of them has no pictures, or both have the same.
@@ -165,7 +179,7 @@ def pair_name(left: PurePath, right: PurePath) -> str:
 
 
 def is_marked(path: PurePath) -> bool:
-    """Does a relative path say by any convention that it is one of two views?"""
+    """Whether a relative path says by any convention that it is one of two views."""
     return any(reading.side < 2 for reading in _readings(path))
 
 
@@ -259,7 +273,7 @@ _GLOB = re.compile(r"\*\*/|\*|\?|\[!?.[^]]*\]|(.)")
 
 
 def _match(readings: Mapping[Path, Iterable[_Reading]], root: Path, ignored: Sequence[Path]) -> FolderScan:
-    """Pair by the surest reading first; two candidates for one side, or for one name, are nobody's partner."""
+    """Pair by the surest reading first; if a side or a name has two candidates, neither is paired."""
     groups: dict[tuple[Any, ...], tuple[set[Path], set[Path], set[Path]]] = defaultdict(lambda: (set(), set(), set()))
     for path, possible in readings.items():
         for reading in possible:
@@ -286,7 +300,7 @@ def _match(readings: Mapping[Path, Iterable[_Reading]], root: Path, ignored: Seq
 
 
 def is_pair_of_names(left: Path, right: Path) -> bool:
-    """Do the names of two files say by any convention that they are the left and the right view?"""
+    """Whether the names of two files say by any convention that they are the left and the right view."""
     root = Path(os.path.commonpath([left.absolute().parent, right.absolute().parent]))
     files = {path: _readings(path.absolute().relative_to(root)) for path in (left, right)}
     return [(pair.left, pair.right) for pair in _match(files, root, ()).pairs] == [(left, right)]

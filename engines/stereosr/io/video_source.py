@@ -399,7 +399,7 @@ class StereoSource:
             yield self._views(list(shown))
 
     def reader(self) -> "ViewReader":
-        """All of the views."""
+        """A reader of all the views, from the first frame on."""
         return ViewReader(self)
 
     def _streams(self) -> Iterator[tuple[VideoInfo, tuple[Path, int]]]:
