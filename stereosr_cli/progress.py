@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from stereosr.batch.item import Item
 
 
+_PERIOD = 600
+"""Seconds whose steps tell the time left; a tile may take many."""
+
+
 class _Shown:
     """A bar that is there inside a ``with``."""
 
@@ -88,8 +92,10 @@ class Progress(_Shown):
             console=Console(stderr=True),
             disable=not (shown and sys.stderr.isatty()),
             transient=True,
+            speed_estimate_period=_PERIOD,
         )
         self._pairs = self._bar.add_task("pairs", total=items)
+        self._bar.advance(self._pairs, 0)  # from here on: else the time left is known from the second step on only
         self._tiles = self._bar.add_task("tiles", total=None)
 
     def say(self, text: str) -> None:
@@ -101,6 +107,7 @@ class Progress(_Shown):
 
     def plan(self, item: "Item", tiles: int) -> None:
         self._bar.reset(self._tiles, total=tiles, description=item.name)
+        self._bar.advance(self._tiles, 0)
 
     def tile(self) -> None:
         self._bar.advance(self._tiles)

@@ -161,7 +161,9 @@ from stereosr_cli import options
         "machine is in, or one that is started here. On CPUs a worker takes a node, or --threads of it.",
     ),
     click.option("--fail-fast", is_flag=True, help="Stop at the first pair that fails."),
-    click.option("--dry-run", is_flag=True, help="Only say what would be done."),
+    click.option(
+        "--dry-run", is_flag=True, help="Only say what would be done, how large, and about how long it takes."
+    ),
     click.option("--json", "as_json", is_flag=True, help="One JSON line a pair on stdout."),
     click.option("--quiet", is_flag=True, help="Print errors only."),
     options.verbose,

@@ -33,6 +33,7 @@ from stereosr_cli.extras import need
 from stereosr_cli.flags import with_flags
 from stereosr_cli.progress import Progress
 from stereosr_cli.report.page import Results
+from stereosr_cli.work.dry_run import dry_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,16 +112,16 @@ def upscale(options: UpscaleOptions) -> int:
         if options.shard:
             part, parts = options.shard
             inputs = replace(inputs, items=tuple(item for item in inputs.items if _shard_of(item, parts) == part))
-        if options.dry_run:
-            for item in inputs.items:
-                click.echo(" + ".join(map(str, item.sources)) + " -> " + " + ".join(map(str, item.targets)))
-            return 0
         if not inputs.items:
             return 0  # of a shard
-        _check_page(options)
         if size.scale == backend.spec.scale:
             size = replace(size, scale=None)
-        _run(inputs, backend, replace(_settings(options, digest), size=size), options, scale)
+        settings = replace(_settings(options, digest), size=size)
+        if options.dry_run:
+            dry_run(inputs.items, backend, settings, as_json=options.as_json, quiet=options.quiet)
+            return 0
+        _check_page(options)
+        _run(inputs, backend, settings, options, scale)
     return 0
 
 

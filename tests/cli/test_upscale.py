@@ -190,11 +190,32 @@ def test_two_folders_of_views(pair, tmp_path):
 
 
 def test_a_dry_run_writes_nothing(folder, tmp_path):
-    done = in_process("upscale", folder, "-o", tmp_path / "out", "--dry-run")
+    """It tells sizes, tiles and a time."""
+    command = ("upscale", folder, "-o", tmp_path / "out", "--dry-run")
+    done = in_process(*command)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 3
-    assert "a_L_x4.png" in done.stdout
+    assert re.search(r"a_R_x4\.png: 135x45 -> 540x180, 1 tile, about [\d.]+ s$", done.stdout, re.MULTILINE)
+    assert re.search(r"^3 pairs, about [\d.]+ s$", done.stderr, re.MULTILINE)
+    done = in_process(*command, "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["output_size"] for line in lines] == [[180, 540]] * 3
+    assert all(line["seconds"] > 0 and line["tiles"] == 1 and line["error"] is None for line in lines)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_ends_as_the_run_would_where_a_pair_cannot_be_done(folder, tmp_path):
+    (folder / "b_R.png").write_bytes(b"no picture")
+    done = in_process("upscale", folder, "-o", tmp_path / "out", "--dry-run")
+    failed(done, 3, "1 of 3 pairs would fail")
+    assert "failed: b" in done.stderr
+    assert len(done.stdout.splitlines()) == 2
+
+
+def test_tiles_that_share_too_much_are_warned_of(pair):
+    done = in_process("upscale", *pair, "-s", 2, "-t", "30x70")
+    assert done.returncode == 0, done.stderr
+    assert "tiles of 70x30 share so much that" in done.stderr
 
 
 def test_sixteen_bits_alpha_and_grey_come_back_as_they_came(tmp_path, pair):
@@ -511,13 +532,17 @@ def test_shards_do_a_folder_together_and_a_run_without_finds_all_done(tmp_path, 
         for file, side in zip(pair, "LR", strict=True):
             shutil.copy(file, photos / f"{name}_{side}.png")
     command = ("upscale", photos, "-o", out, "-s", 2)
-    listed = [in_process(*command, "--dry-run", "--shard", f"{i}/3").stdout.splitlines() for i in (1, 2, 3)]
-    assert sorted(line for lines in listed for line in lines) == in_process(*command, "--dry-run").stdout.splitlines()
-    assert all(listed)
+
+    def listed(*more):
+        lines = in_process(*command, "--dry-run", "--json", *more).stdout.splitlines()
+        return [json.loads(line)["name"] for line in lines]
+
+    parts = [listed("--shard", f"{i}/3") for i in (1, 2, 3)]
+    assert sorted(name for names in parts for name in names) == sorted(listed())
+    assert all(parts)
     for side in "LR":
         shutil.copy(photos / f"a_{side}.png", photos / f"g_{side}.png")
-    more = in_process(*command, "--dry-run", "--shard", "1/3").stdout.splitlines()
-    assert [line for line in more if "g_L" not in line] == listed[0]
+    assert [name for name in listed("--shard", "1/3") if name != "g"] == parts[0]
     for shard in ("1/3", "2/3", "3/3"):
         assert in_process(*command, "--shard", shard).returncode == 0
     whole = in_process(*command)

@@ -11,7 +11,7 @@ import numpy as np
 
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
-from stereosr.batch.pictures import described, infer, sample_type
+from stereosr.batch.pictures import described, infer, sample_type, tiling_notes
 from stereosr.errors import UsageError
 from stereosr.geometry.matching import match
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
@@ -63,16 +63,7 @@ def upscale_clip(
         OutOfMemory: if a frame and its results, or the smallest tile, do not fit.
     """
     started = time.perf_counter()
-    options = VideoOptions(settings.codec, settings.preset, settings.quality, settings.depth, settings.trim)
-    video = Conversion(item.sources, item.targets, (item.layout, item.out_layout), backend.spec.scale, options)
-    clip = _look(video, item, settings)
-    natural = tuple(side * backend.spec.scale for side in clip.size)
-    if settings.size.of(*clip.size, backend.spec.scale) != natural:
-        raise UsageError(
-            f"{item.name}: a video becomes {backend.spec.scale} times as large, not any size: ask for 2, 4, 8 or 16 "
-            "times, and neither for a width nor for a height",
-            settings=("scale", "width", "height", "max_size"),
-        )
+    video, clip = _opened(item, backend, settings)
     if settings.preview is not None:
         return _preview(item, video, clip, backend, settings, on_plan, on_frame)
     left = max(0, video.count - video.finished_frames(key))
@@ -94,12 +85,41 @@ def upscale_clip(
         peak_memory=peak_memory(),
         alignment=described(clip.treatment.alignment, clip.size),
         apart=clip.treatment.apart,
-        warnings=clip.notes + done.notes,
+        warnings=[*clip.notes, *done.notes, *tiling_notes(frames.plan, backend.spec, settings.tiles)],
     )
 
 
+def look_at_clip(item: Item, backend: Backend, settings: Settings) -> tuple["Clip", TilePlan, int]:
+    """A video that is to be upscaled, the tiles of a frame, and how many frames are to be done; 0 if it does not say.
+
+    Raises:
+        StereosrError, OutOfMemory: as ``upscale_clip``.
+    """
+    video, clip = _opened(item, backend, settings)
+    plan = _Frames(clip, backend, settings, 0, lambda: None).plan
+    return (
+        clip,
+        plan,
+        video.count if settings.preview is None else min(settings.preview, video.count or settings.preview),
+    )
+
+
+def _opened(item: Item, backend: Backend, settings: Settings) -> tuple[Conversion, "Clip"]:
+    options = VideoOptions(settings.codec, settings.preset, settings.quality, settings.depth, settings.trim)
+    video = Conversion(item.sources, item.targets, (item.layout, item.out_layout), backend.spec.scale, options)
+    clip = _look(video, item, settings)
+    natural = tuple(side * backend.spec.scale for side in clip.size)
+    if settings.size.of(*clip.size, backend.spec.scale) != natural:
+        raise UsageError(
+            f"{item.name}: a video becomes {backend.spec.scale} times as large, not any size: ask for 2, 4, 8 or 16 "
+            "times, and neither for a width nor for a height",
+            settings=("scale", "width", "height", "max_size"),
+        )
+    return video, clip
+
+
 @dataclass(frozen=True, slots=True)
-class _Clip:
+class Clip:
     """What is known of a video, by that of a few sampled frames whose views have most in common.
 
     Attributes:
@@ -124,7 +144,7 @@ class _Clip:
         return height, width
 
 
-def _look(video: Conversion, item: Item, settings: Settings) -> _Clip:
+def _look(video: Conversion, item: Item, settings: Settings) -> Clip:
     views = [_in_order(*pair, settings) for pair in video.source.samples()]
     left, right = max(views, key=lambda pair: len(match(pair[0].pixels, pair[1].pixels)))
     report = check_pair_or_unknown(left, right)
@@ -132,7 +152,7 @@ def _look(video: Conversion, item: Item, settings: Settings) -> _Clip:
     spherical = video.source.infos[0].tags.spherical
     named = re.search(r"(?<![^\W_])360(?![^\W_])", item.sources[0].stem) is not None
     wraps = named if spherical is None else spherical.is_full_circle
-    return _Clip(item.name, left, report, treatment, list(treatment.notes), wraps)
+    return Clip(item.name, left, report, treatment, list(treatment.notes), wraps)
 
 
 class _Frames:
@@ -145,7 +165,7 @@ class _Frames:
     """
 
     def __init__(
-        self, clip: _Clip, backend: Backend, settings: Settings, left: int, on_frame: Callable[[], None]
+        self, clip: Clip, backend: Backend, settings: Settings, left: int, on_frame: Callable[[], None]
     ) -> None:
         self._clip, self._backend, self._settings, self._on_frame = clip, backend, settings, on_frame
         dtype = sample_type(clip.view, settings)
@@ -202,7 +222,7 @@ class _Frames:
 def _preview(
     item: Item,
     video: Conversion,
-    clip: _Clip,
+    clip: Clip,
     backend: Backend,
     settings: Settings,
     on_plan: Callable[[int], None],

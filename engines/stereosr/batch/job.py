@@ -103,14 +103,14 @@ class Job:
         if not self.settings.overwrite and self.manifest.is_done(key, item):
             return _Prepared(key, done_before=True)
         self._check_targets(key, item)
-        return _Prepared(key, views=None if _is_video(item) else read_views(item, self.settings))
+        return _Prepared(key, views=None if is_video(item) else read_views(item, self.settings))
 
     def finish(self, item: Item, prepared: Callable[[], _Prepared]) -> Result:
         """The boundary: whatever befalls the item becomes its failed result here."""
         try:
             result = self._work(item, prepared())
         except Exception as error:
-            result = Result(item, "failed", _explained(item, error))
+            result = Result(item, "failed", explained(item, error))
         del prepared  # a failure's traceback would keep this frame, and with it the pictures
         ran = self.backend.report()
         result = replace(result, model=self.backend.spec.name)
@@ -120,7 +120,7 @@ class Job:
         if prepared.done_before:
             return Result(item, "skipped")
         if prepared.views is None:
-            if self.settings.preview is not None and not _is_video(item):
+            if self.settings.preview is not None and not is_video(item):
                 raise UsageError(f"{item.name} is no video: there is no preview of it", settings=("preview",))
             choice = self._chosen(VIDEO)
             return replace(self._clip(item, prepared.key), choice=choice)
@@ -185,7 +185,7 @@ class Job:
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
 
-def _is_video(item: Item) -> bool:
+def is_video(item: Item) -> bool:
     return detect_by_name(item.sources[0]).kind == "video"
 
 
@@ -198,7 +198,7 @@ def _make_folders(item: Item) -> None:
         raise StereosrError(f"cannot make {error.filename}: {reason(error)}") from error
 
 
-def _explained(item: Item, error: Exception) -> StereosrError:
+def explained(item: Item, error: Exception) -> StereosrError:
     """What befell an item, as people are told; what nobody foresaw keeps its traceback as the ``__cause__``."""
     _log.debug("%s failed", item.name, exc_info=error)
     link: BaseException | None = error

@@ -20,11 +20,13 @@ from stereosr.geometry.resize import reduce
 from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.inference.choice import Choice, choose_engine
 from stereosr.inference.memory import held_memory, plan_tiles
-from stereosr.inference.tiling import TilePlan
+from stereosr.inference.settings import TileSettings
+from stereosr.inference.tiling import TilePlan, computed_pixels
 from stereosr.inference.treated import upscale_treated
 from stereosr.io.encode import encode_picture
 from stereosr.io.images import SUFFIXES, Picture
 from stereosr.io.layouts import check_fits_format, encode_stereo, read_pair
+from stereosr.models.spec import ModelSpec
 from stereosr.system import format_bytes, peak_memory
 from stereosr.types import Pixels, StereoPair, in_depth, quantise, to_float
 
@@ -32,6 +34,11 @@ _log = logging.getLogger("stereosr")
 
 _LARGE = 50e6
 """Pixels of a result from which on people are told of ways to a smaller one."""
+
+
+_WASTEFUL = 2
+"""How often tiles compute a picture's pixels, from which on that is worth a line; those chosen by us: 1.3 at most,
+where there is memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +135,11 @@ def upscale_views(
         on_tile()
 
     started = time.perf_counter()
-    own = sample_type(views.left, settings), sample_type(views.right, settings)
+    own = _sample_types(views, settings)
     dtype = max(own, key=lambda each: each.itemsize)
     if len(item.targets) == 1:  # joined views have one depth
         own = dtype, dtype
-    held = held_memory(views.left.pixels, backend.spec.scale, dtype, views.treatment)
-    plan = plan_tiles(views.size, views.report, backend.spec, settings.tiles, held)
+    plan = plan_views(views, backend.spec, settings)
     both, treatment = (views.left, views.right), views.treatment
     left, right = infer(both, backend, plan, dtype, treatment, lambda fitting: on_plan(fitting.count), count)
     left, right = reduce(left, height, width), reduce(right, height, width)
@@ -151,8 +157,19 @@ def upscale_views(
         peak_memory=peak_memory(),
         alignment=described(treatment.alignment, views.size),
         apart=treatment.apart,
-        warnings=list(treatment.notes),
+        warnings=[*treatment.notes, *tiling_notes(plan, backend.spec, settings.tiles)],
     )
+
+
+def plan_views(views: Views, spec: ModelSpec, settings: Settings) -> TilePlan:
+    """The tiles of a pair. Raises as ``plan_tiles``."""
+    dtype = max(_sample_types(views, settings), key=lambda each: each.itemsize)
+    held = held_memory(views.left.pixels, spec.scale, dtype, views.treatment)
+    return plan_tiles(views.size, views.report, spec, settings.tiles, held)
+
+
+def _sample_types(views: Views, settings: Settings) -> "tuple[np.dtype[Any], np.dtype[Any]]":
+    return sample_type(views.left, settings), sample_type(views.right, settings)
 
 
 def encode_results(item: Item, pictures: tuple[Picture, Picture], quality: int | None) -> Iterator[tuple[Path, bytes]]:
@@ -230,6 +247,17 @@ def described(alignment: Alignment | None, size: tuple[int, int]) -> dict[str, A
 def sample_type(picture: Picture, settings: Settings) -> "np.dtype[Any]":
     """The type of a result's samples: of the depth asked for, or as read."""
     return picture.pixels.dtype if settings.depth is None else np.dtype(f"uint{settings.depth}")
+
+
+def tiling_notes(plan: TilePlan, spec: ModelSpec, settings: TileSettings) -> list[str]:
+    """What people should know of tiles that they asked for, a line each."""
+    times = computed_pixels(plan, spec) / (plan.height * plan.width)
+    if settings.tile is None or plan.count == 1 or times < _WASTEFUL:
+        return []
+    rows, columns = plan.tile
+    return [
+        f"tiles of {columns}x{rows} share so much that {times:.1f} times the picture is computed: ask for larger ones"
+    ]
 
 
 def _like(source: Picture, pixels: Pixels, moved: Alignment | None = None) -> Picture:

@@ -59,6 +59,15 @@ def _starts(size: int, tile: int, overlap: int) -> tuple[int, ...]:
 TARGET_TILE_BYTES = 2 * 2**30
 """Bytes for a tile, unless one of full width needs more: larger tiles would save next to nothing."""
 
+TARGET_TILE_GMACS = 500
+"""10^9 multiply-accumulates for a tile: about ten seconds of two processor cores, after which a bar moves on."""
+
+_GMACS_PIXELS = 320 * 180
+"""LR pixels of the pair that ``spec.gmacs`` is of."""
+
+_OVERLAPS = 8
+"""A band is not made lower for that than so many times what it shares with the next one."""
+
 
 def plan_for_memory(
     height: int, width: int, spec: ModelSpec, budget: int, disparity: int, overlap: int | None = None
@@ -66,7 +75,8 @@ def plan_for_memory(
     """Tiles whose working memory stays within ``budget`` bytes, and if possible within ``TARGET_TILE_BYTES``.
 
     The estimate is ``spec.memory``: bytes a pixel, and bytes a pixel and column for the attention maps (H x W x W).
-    Bands come first; if a band of the smallest height does not fit, the width is halved, with an overlap by the largest
+    Bands hold about ``TARGET_TILE_GMACS`` and are equally high, so that they share no more rows than they must. They
+    come first; if a band of the smallest height does not fit, the width is halved, with an overlap by the largest
     ``disparity`` in LR pixels.
 
     Raises:
@@ -91,6 +101,12 @@ def plan_for_memory(
             settings=("max_memory", "max_disparity"),
         )
     rows = max(least, least * limit // band(columns))
+    if spec.gmacs:
+        by_work = int(TARGET_TILE_GMACS / (spec.gmacs / _GMACS_PIXELS * columns))
+        rows = min(rows, max(by_work, least, _OVERLAPS * down))
+    if least < rows < height:
+        bands = -(-(height - down) // (rows - down))
+        rows = max(least, -(-(height - down) // bands) + down)
     return TilePlan.of(height, width, clamp_to_max_tile(spec, rows, columns), (down, across))
 
 
@@ -116,6 +132,12 @@ def clamp_to_max_tile(spec: ModelSpec, rows: int, columns: int) -> tuple[int, in
     """A tile of this size, or of what the engine takes at most."""
     most = spec.max_tile or (rows, columns)
     return min(rows, most[0]), min(columns, most[1])
+
+
+def computed_pixels(plan: TilePlan, spec: ModelSpec) -> int:
+    """LR pixels of all tiles together: what tiles share counts in each, as does what is put beside small ones."""
+    rows, columns = (max(side, least) for side, least in zip(plan.tile, spec.min_tile, strict=True))
+    return plan.count * rows * columns
 
 
 def crossfade(pieces: Iterable[tuple[int, Image]], axis: int) -> Iterator[Image]:

@@ -80,6 +80,13 @@ def upscale_treated(
     return left, right if treatment.keep_geometry else move(right, large)
 
 
+def count_passes(treatment: Treatment, height: int, width: int) -> int:
+    """How often ``upscale_treated`` has the network look at a pair of this size."""
+    if treatment.apart:
+        return 2
+    return 1 if treatment.alignment is None or _whole_rows(treatment.alignment, height, width)[1] else 3
+
+
 def _whole_rows(alignment: Alignment, height: int, width: int) -> tuple[int, bool]:
     """By how many rows the right view is to go down; and whether the views then lie close enough."""
     moves = alignment.rows(height, width)

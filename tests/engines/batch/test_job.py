@@ -109,13 +109,13 @@ class TestMemory:
         assert "need 5 KiB beside the model" in str(result.error)
 
     def test_what_the_job_holds_beside_the_tiles_counts(self, tmp_path):
-        """The budget is for all of it, not for the tiles alone."""
-        item = pair_item(tmp_path, noise(200, 40), noise(200, 40, 1))
-        budget = held(noise(200, 40)) + tile_work(50, 40, 40)
+        """The budget is for all of it, not for the tiles alone. 270 rows are whole bands of 50 or 30, which share 6."""
+        item = pair_item(tmp_path, noise(270, 40), noise(270, 40, 1))
+        budget = held(noise(270, 40)) + tile_work(50, 40, 40)
         backend = FakeBackend()
         results(item, backend, tiles=TileSettings(max_memory=budget))
         assert {rows for rows, _ in backend.tiles} == {50}
-        settings = Settings(model="fake", overwrite=True, tiles=TileSettings(max_memory=held(noise(200, 40))))
+        settings = Settings(model="fake", overwrite=True, tiles=TileSettings(max_memory=held(noise(270, 40))))
         (result,) = run([item], FakeBackend(), settings, None)
         assert isinstance(result.error, OutOfMemory)
         assert "KiB beside the model" in str(result.error)
@@ -123,8 +123,8 @@ class TestMemory:
 
     def test_of_free_memory_tiles_take_half_at_most(self, tmp_path, monkeypatch):
         """And less where the job needs the rest."""
-        item = pair_item(tmp_path, noise(200, 40), noise(200, 40, 1))
-        beside = held(noise(200, 40))
+        item = pair_item(tmp_path, noise(270, 40), noise(270, 40, 1))
+        beside = held(noise(270, 40))
         for rows, free in ((50, 2 * tile_work(50, 40, 40)), (30, beside + tile_work(30, 40, 40))):
             monkeypatch.setattr("psutil.virtual_memory", lambda free=free: SimpleNamespace(available=free))
             backend = FakeBackend()

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 
 from fakes import FakeBackend, local_mean, random_pair
 from stereosr.errors import OutOfMemory
-from stereosr.inference.tiling import TilePlan, crossfade, overlap_columns, overlap_rows, plan_for_memory
+from stereosr.inference.tiling import (
+    TARGET_TILE_GMACS,
+    TilePlan,
+    crossfade,
+    overlap_columns,
+    overlap_rows,
+    plan_for_memory,
+)
 from stereosr.inference.upscale import upscale
 from stereosr.types import StereoPair
 
@@ -88,9 +95,20 @@ def test_where_the_width_is_split_every_pixel_keeps_its_match(columns):
 def test_bands_keep_the_full_width_while_memory_allows():
     backend = FakeBackend()
     plan = plan_for_memory(400, 300, backend.spec, budget=100 * 300 * (100 + 300), disparity=20)
-    assert plan.tile == (100, 300)
+    assert plan.tile == (85, 300)  # five bands, as of 100 rows, each of the same height
     assert plan.lefts == (0,)
     assert plan.overlap[0] == overlap_rows(backend.spec) >= 2 * backend.spec.halo
+
+
+def test_bands_hold_seconds_of_work_and_share_little() -> None:
+    """As NAFSSR-T: 95 GMACs for 320 x 180, bands that share 22 rows."""
+    spec = FakeBackend(gmacs=95.0, memory=(2400, 0), halo=8).spec
+    for height, width in ((1080, 1920), (3000, 4000), (375, 1242), (5000, 300)):
+        plan = plan_for_memory(height, width, spec, 2**33, disparity=64)
+        rows, gmacs = plan.tile[0], 95 * plan.tile[0] * width / (320 * 180)
+        assert plan.lefts == (0,)
+        assert gmacs <= TARGET_TILE_GMACS or rows <= 8 * overlap_rows(spec)
+        assert plan.count * rows <= 1.2 * height
 
 
 def test_width_is_split_when_no_band_fits_and_matches_stay_in_one_tile():
