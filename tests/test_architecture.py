@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import pytest
 
+from distributions import build
 from shared_data import ROOT
 from stereosr_cli.main import cli
 
@@ -158,15 +159,6 @@ def test_nothing_is_printed_outside_the_command_line() -> None:
         if package != "stereosr_cli":
             calls = (n for n in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(n, ast.Call))
             assert not any(isinstance(c.func, ast.Name) and c.func.id == "print" for c in calls), path
-
-
-def build(kind: str, folder: Path) -> Path:
-    """The wheel or the sdist of this checkout."""
-    pytest.importorskip("hatchling")
-    code = f"from hatchling.build import build_{kind} as build; import sys; print(build(sys.argv[1]))"
-    command = [sys.executable, "-c", code, str(folder)]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=120)
-    return folder / done.stdout.strip()
 
 
 def test_the_wheel_holds_the_packages_the_engines_and_nothing_else(tmp_path: Path) -> None:

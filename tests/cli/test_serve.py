@@ -169,6 +169,24 @@ def test_one_file_comes_back_as_one_in_the_layout_and_format_asked_for(service: 
     assert np.array_equal(decoded(body), joined.repeat(2, 0).repeat(2, 1))
 
 
+def test_the_documented_requests_are_answered(service: Service, tmp_path: Path) -> None:
+    """As they stand there, but for the port."""
+    curl = shutil.which("curl")
+    if curl is None:
+        pytest.skip("needs curl")
+    for name, seed in (("left.png", 0), ("right.png", 1)):
+        (tmp_path / name).write_bytes(png(picture(seed)))
+    views = Picture(picture(0)), Picture(picture(1))
+    (tmp_path / "photo.mpo").write_bytes(encode_stereo(*views, "mpo", None, tmp_path / "photo.mpo"))
+    lines = re.findall(r"^curl (.*)$", (ROOT / "docs/service.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        asked = [curl, "--silent", "--fail", *line.replace(":8000", f":{service.port}").split()]
+        subprocess.run(asked, cwd=tmp_path, check=True, timeout=60)
+    assert sorted(zipfile.ZipFile(tmp_path / "result.zip").namelist()) == ["left_x4.png", "right_x4.png"]
+    assert decoded((tmp_path / "result.png").read_bytes()).shape[1] > 64
+
+
 def test_what_takes_longer_is_a_job(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(app, "WAIT", 0.1)
     service.gate.clear()
