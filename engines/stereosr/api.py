@@ -325,8 +325,8 @@ def write_pair(
         right: of the same shape and type.
         path: of the left view, or of the one file.
         right_path: of the right view.
-        layout: how the one file is to hold both views: ``mpo``, ``jps``, ``sbs``, ``sbs-half``, ``ou``, ``ou-half`` or
-            ``anaglyph``. None if the suffix, ``.mpo`` or ``.jps``, says so.
+        layout: how the one file is to hold both views: ``mpo``, ``jps``, ``sbs``, ``sbs-half``, ``ou``,
+            ``ou-half``, ``anaglyph`` or, as WebP or GIF, ``wiggle``. None if the suffix, ``.mpo`` or ``.jps``, says so.
         quality: 1 to 100; None for 95 in JPEG, and for lossless WebP.
         overwrite: replace files that exist.
 

@@ -56,17 +56,17 @@ from stereosr_cli import options
     click.option("--max-size", type=click.IntRange(1), help="The longer side of a result at most, in pixels."),
     click.option(
         "--out-layout",
-        type=click.Choice(["same", *options.LAYOUTS, "anaglyph"]),
+        type=click.Choice(["same", *options.LAYOUTS, "anaglyph", "wiggle"]),
         default="same",
         show_default=True,
-        help="What is written.",
+        help="What is written; wiggle is an animation of both views in turn.",
     ),
     click.option(
         "-f",
         "--format",
         "file_format",
-        type=click.Choice(["png", "jpg", "webp", "tiff", "bmp"]),
-        help="Of the files written.  [default: as read]",
+        type=click.Choice(["png", "jpg", "webp", "tiff", "bmp", "gif"]),
+        help="Of the files written; gif for wiggle only.  [default: as read; webp for wiggle]",
     ),
     click.option(
         "-q",

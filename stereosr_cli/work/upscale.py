@@ -267,8 +267,9 @@ def _shard_of(item: Item, count: int) -> int:
 def _check_page(options: UpscaleOptions) -> None:
     """Before the work, not after it."""
     if options.html:
-        if options.out_layout == "anaglyph":
-            raise UsageError("--html shows both views, which red-cyan files no longer hold: leave one of the two out")
+        if options.out_layout in ("anaglyph", "wiggle"):
+            kind = "red-cyan" if options.out_layout == "anaglyph" else "animated"
+            raise UsageError(f"--html shows both views, which {kind} files no longer hold: leave one of the two out")
         if options.html.exists() and not options.overwrite:
             raise UsageError(f"{options.html} exists: pass --overwrite, or another name")
         check_writable(options.html.absolute().parent)

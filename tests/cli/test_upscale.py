@@ -466,9 +466,9 @@ def test_a_page_shows_the_result_and_is_refused_before_the_work(tmp_path, pair):
     assert '"methods": ["bicubic", "auto x2"]' in page.read_text(encoding="utf-8")
     shutil.rmtree(out)
     failed(in_process(*options), 2, "page.html exists: pass --overwrite")
-    failed(
-        in_process(*options[:-1], tmp_path / "b.html", "--out-layout", "anaglyph"), 2, "red-cyan files no longer hold"
-    )
+    for layout, kind in (("anaglyph", "red-cyan"), ("wiggle", "animated")):
+        done = in_process(*options[:-1], tmp_path / "b.html", "--out-layout", layout)
+        failed(done, 2, f"{kind} files no longer hold")
     assert not out.exists()
 
 

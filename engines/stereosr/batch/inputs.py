@@ -9,6 +9,7 @@ from stereosr.atomic import check_writable
 from stereosr.batch.item import Item
 from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect, detect_by_name
+from stereosr.io.encode import ANIMATED
 from stereosr.io.images import READABLE, SUFFIXES, Picture
 from stereosr.io.layouts import JPEG_LAYOUTS, STEREO_SUFFIXES, Layout
 from stereosr.io.marks import with_mark
@@ -64,7 +65,7 @@ class Naming:
 
 def is_file_name(path: Path) -> bool:
     """Whether a path for results means a file: by its suffix, unless there is a folder of that name."""
-    return path.suffix.lower() in {*SUFFIXES, *STEREO_SUFFIXES, *VIDEO_SUFFIXES} and not path.is_dir()
+    return path.suffix.lower() in {*SUFFIXES, *ANIMATED, *STEREO_SUFFIXES, *VIDEO_SUFFIXES} and not path.is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +333,8 @@ def _target(source: Path, stem: str, below: PurePath, naming: Naming, ending: st
                 settings=("format", "out_layout"),
             )
         suffix = naming.format or f".{layout}"
+    elif layout == "wiggle":
+        suffix = naming.format or ".webp"
     elif suffix.lower() == ".pns" and layout not in ("sbs", "sbs-half"):
         suffix = ".png"
     elif suffix.lower() in STEREO_SUFFIXES and suffix.lower() not in SUFFIXES:
@@ -404,6 +407,8 @@ def _check_suffix(target: Path, item: Item) -> None:
     suffix = target.suffix.lower()
     if item.out_layout in JPEG_LAYOUTS:
         known: set[str] = {f".{item.out_layout}", ".jpg", ".jpeg"}
+    elif item.out_layout == "wiggle":
+        known = set(ANIMATED)
     elif detect_by_name(item.sources[0]).kind == "video":
         known = VIDEO_SUFFIXES
     else:

@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ from stereosr.io.images import SUFFIXES, Picture, carried_tags
 from stereosr.io.metadata import Metadata
 from stereosr.types import Pixels, in_depth, quantise, to_float
 
-_MAX_SIDE = {"JPEG": 65500, "WEBP": 16383}
+ANIMATED = {".webp": "WEBP", ".gif": "GIF"}
+"""Of the suffixes of animations: Pillow's name for the format."""
+
+_SHOWN = 200
+"""Milliseconds for which each picture of an animation is shown."""
+
+_MAX_SIDE = {"JPEG": 65500, "WEBP": 16383, "GIF": 65535}
 _JPEG_BLOCK = 65000  # a metadata block of a JPEG file lies in one segment of 64 KB
 
 
@@ -82,9 +88,7 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
             if meta.iptc:
                 options["extra"] = b"\xff\xed" + struct.pack(">H", len(meta.iptc) + 2) + meta.iptc
         elif kind == "WEBP":
-            # here, quality is the effort: more takes longer and saves nothing
-            lossless = {"lossless": True, "exact": True, "quality": 20}
-            options = lossless if quality is None else {"quality": quality}
+            options = _webp_options(quality)
         if meta.dpi and kind in ("JPEG", "BMP"):
             options["dpi"] = meta.dpi
         blocks = {"icc_profile": meta.icc, "exif": meta.exif, "xmp": meta.xmp}
@@ -96,6 +100,33 @@ def encode_picture(picture: Picture, kind: str, quality: int | None, path: Path)
         raise
     except (OSError, ValueError, OverflowError, struct.error, cv2.error) as error:
         raise StereosrError(f"cannot write {path}: {reason(error)}") from error
+
+
+def encode_animation(pictures: Sequence[Picture], quality: int | None, path: Path) -> bytes:
+    """The bytes of a file that shows pictures of one size in turn, for ever; with the first one's metadata.
+
+    Args:
+        pictures: of 8 bits in the file.
+        quality: as in ``write_pictures``; GIF has none, and 256 colours for each picture.
+        path: its suffix is one of ``ANIMATED``.
+
+    Raises:
+        StereosrError: if the format cannot hold the pictures.
+    """
+    kind = ANIMATED[path.suffix.lower()]
+    height, width = pictures[0].pixels.shape[:2]
+    check_side_limit(height, width, kind, path)
+    first, *others = (_pillow(_samples(picture, kind)) for picture in pictures)
+    meta = pictures[0].metadata.of_size(height, width)
+    options = _webp_options(quality) if kind == "WEBP" else {}
+    if kind == "WEBP":
+        options |= {name: block for name, block in (("icc_profile", meta.icc), ("exif", meta.exif)) if block}
+    buffer = io.BytesIO()
+    try:
+        first.save(buffer, kind, save_all=True, append_images=others, duration=_SHOWN, loop=0, **options)
+    except (OSError, ValueError, struct.error) as error:
+        raise StereosrError(f"cannot write {path}: {reason(error)}") from error
+    return buffer.getvalue()
 
 
 def check_side_limit(height: int, width: int, kind: str, path: Path) -> None:
@@ -111,7 +142,7 @@ def _samples(picture: Picture, kind: str) -> Pixels:
     pixels, alpha = picture.pixels, picture.alpha
     if kind not in ("PNG", "TIFF", "PPM"):
         pixels, alpha = in_depth(pixels, np.uint8), None if alpha is None else in_depth(alpha, np.uint8)
-    if kind in ("JPEG", "BMP", "PPM") and alpha is not None:
+    if kind in ("JPEG", "BMP", "PPM", "GIF") and alpha is not None:
         opaque = to_float(alpha)[..., None]
         pixels, alpha = quantise(to_float(pixels) * opaque + (1 - opaque), pixels.dtype), None
     readable = alpha is None or alpha.dtype == np.uint8  # no program reads grey of 16 bits with alpha
@@ -122,8 +153,17 @@ def _samples(picture: Picture, kind: str) -> Pixels:
 
 def _by_pillow(samples: Pixels, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    Pil.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples).save(buffer, kind, **options)
+    _pillow(samples).save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def _pillow(samples: Pixels) -> Pil.Image:
+    return Pil.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+
+
+def _webp_options(quality: int | None) -> dict[str, Any]:
+    """Lossless without a quality; there, Pillow's is the effort: more takes longer and saves nothing."""
+    return {"lossless": True, "exact": True, "quality": 20} if quality is None else {"quality": quality}
 
 
 def _ppm(samples: Pixels) -> bytes:

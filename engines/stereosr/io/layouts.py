@@ -12,7 +12,7 @@ from PIL import Image as Pil
 
 from stereosr.atomic import write_bytes
 from stereosr.errors import StereosrError, UsageError
-from stereosr.io.encode import check_side_limit, encode_picture
+from stereosr.io.encode import ANIMATED, check_side_limit, encode_animation, encode_picture
 from stereosr.io.halves import join, split, stretch
 from stereosr.io.heic import heic_views, is_heic, read_heic
 from stereosr.io.images import (
@@ -115,6 +115,8 @@ def look(data: bytes, path: Path) -> Look:
         return Look(by_suffix)
     if mark and mark.layout == "anaglyph":
         return Look(None, why="it is an anaglyph, whose views cannot be told apart: give those it was made of")
+    if mark and mark.layout == "wiggle":
+        return Look(None, why="it is an animation to look at: give the views it was made of")
     if mark and mark.ours:
         return Look(mark.layout)
     if mark is None and min(file.size) < _SMALLEST:
@@ -173,7 +175,7 @@ def read_stereo(path: Path, layout: Layout | Literal["auto"] = "auto") -> tuple[
         UnreadableImage: as ``read_picture``; also if nothing shows that there are two views, or one is missing.
         UsageError: for a layout that no single file can be read in.
     """
-    if layout in ("pair", "anaglyph"):
+    if layout in ("pair", "anaglyph", "wiggle"):
         raise UsageError(f"{path} cannot be read as {layout}: the layouts of one file are mpo, jps, {', '.join(_AXIS)}")
     data = read_bytes(path)
     chosen, picture, why = look(data, path) if layout == "auto" else Look(layout)
@@ -232,13 +234,18 @@ def encode_stereo(left: Picture, right: Picture, layout: Layout, quality: int | 
         return (mpo_bytes if layout == "mpo" else jps_bytes)(left, right, quality, path)
     if layout in ("pair", "heic", "vr180"):
         raise UsageError(f"cannot write {path}: {layout} is {'two files' if layout == 'pair' else 'only read'}")
+    if layout == "wiggle":
+        if path.suffix.lower() not in ANIMATED:
+            raise UsageError(f"cannot write {path}: a wiggle is an animation, {' or '.join(ANIMATED)}")
+        return encode_animation((left, right), quality, path)
     return encode_picture(join_views(left, right, layout, path), SUFFIXES.get(path.suffix.lower(), ""), quality, path)
 
 
 def check_fits_format(path: Path, height: int, width: int, layout: Layout) -> None:
     """Raises StereosrError if views of this size make a picture too large for the file's format: asked before work."""
     rows, columns = {"sbs": (1, 2), "jps": (1, 2), "ou": (2, 1)}.get(layout, (1, 1))
-    kind = "JPEG" if layout in JPEG_LAYOUTS else SUFFIXES.get(path.suffix.lower(), "")
+    kinds = ANIMATED if layout == "wiggle" else SUFFIXES
+    kind = "JPEG" if layout in JPEG_LAYOUTS else kinds.get(path.suffix.lower(), "")
     check_side_limit(rows * height, columns * width, kind, path)
 
 

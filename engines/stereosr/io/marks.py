@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Layout = Literal["pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps", "heic", "vr180", "anaglyph"]
-"""How two views lie on disk: ``pair`` is two files; ``heic`` and ``vr180`` are only read, ``anaglyph`` only written."""
+Layout = Literal["pair", "sbs", "sbs-half", "ou", "ou-half", "mpo", "jps", "heic", "vr180", "anaglyph", "wiggle"]
+"""How two views lie on disk: ``pair`` is two files; ``heic`` and ``vr180`` are only read, ``anaglyph`` and
+``wiggle`` only written: the one for red-cyan glasses, the other an animation of both views in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ _WORDS: dict[tuple[Layout, bool], str] = {
     ("ou-half", False): "HTB",
     ("ou-half", True): "HBT",
     ("anaglyph", False): "redcyan",
+    ("wiggle", False): "wiggle",
 }
 """What this program writes, for a layout and for whether the right view comes first."""
 

@@ -167,6 +167,8 @@ def test_without_a_suffix_results_go_elsewhere(tmp_path: Path, views: tuple[Pict
         ("a.mpo", {"layout": "sbs"}, "a_SBS_x4.jpg"),
         ("a.mpo", {"layout": "jps"}, "a_x4.jps"),
         ("a.mpo", {"layout": "anaglyph", "format": ".png"}, "a_redcyan_x4.png"),
+        ("a.mpo", {"layout": "wiggle"}, "a_wiggle_x4.webp"),
+        ("a.mpo", {"layout": "wiggle", "format": ".gif"}, "a_wiggle_x4.gif"),
     ],
 )
 def test_the_suffix_is_what_the_layout_needs(
@@ -176,6 +178,10 @@ def test_the_suffix_is_what_the_layout_needs(
     assert targets(collect([tmp_path / name], naming(tmp_path, **changes)), tmp_path) == [(target,)]
     with pytest.raises(UsageError, match="JPEG inside; leave out the format tiff"):
         collect([tmp_path / name], naming(tmp_path, format=".tiff"))
+    with pytest.raises(UsageError, match=r"cannot write .*\.png: \.png is none of \.gif, \.webp"):
+        collect([tmp_path / name], naming(tmp_path, layout="wiggle", format=".png"))
+    with pytest.raises(UsageError, match=r"cannot write .*\.gif: \.gif is none of "):
+        collect([tmp_path / name], naming(tmp_path, layout="sbs", format=".gif"))
 
 
 def test_two_candidates_for_a_view_are_said_once(tmp_path: Path) -> None:
@@ -234,6 +240,9 @@ def test_an_anaglyph_is_refused_for_what_it_is(tmp_path: Path, views: tuple[Pict
     write_stereo(tmp_path / "a_redcyan_x4.png", *views, "anaglyph")
     with pytest.raises(UsageError, match="it is an anaglyph, whose views cannot be told apart"):
         collect([tmp_path / "a_redcyan_x4.png"], naming(tmp_path))
+    write_stereo(tmp_path / "a_wiggle_x4.webp", *views, "wiggle")
+    with pytest.raises(UsageError, match="it is an animation to look at: give the views it was made of"):
+        collect([tmp_path / "a_wiggle_x4.webp"], naming(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -256,7 +265,13 @@ class TestFilesByName:
         return [tmp_path / "a_L.png", tmp_path / "a_R.png"]
 
     def test_one_file_for_both_views(self, tmp_path: Path, pair: list[Path]) -> None:
-        for name, layout in (("up.png", "sbs"), ("up.webp", "anaglyph"), ("up.mpo", None), ("up.jps", None)):
+        for name, layout in (
+            ("up.png", "sbs"),
+            ("up.webp", "anaglyph"),
+            ("up.gif", "wiggle"),
+            ("up.mpo", None),
+            ("up.jps", None),
+        ):
             chosen = naming(tmp_path, out=None, files=(tmp_path / name,), layout=layout)
             (item,) = collect(pair, chosen).items
             assert item.targets == (tmp_path / name,)

@@ -23,7 +23,7 @@ from stereosr.errors import StereosrError, UsageError
 from stereosr.io.detect import detect
 from stereosr.io.encode import encode_picture, write_picture
 from stereosr.io.images import Picture, UnreadableImage, read_picture
-from stereosr.io.layouts import Layout, _likeness, read_stereo, write_stereo
+from stereosr.io.layouts import Layout, _likeness, check_fits_format, read_stereo, write_stereo
 from stereosr.io.metadata import Metadata
 
 RNG = np.random.default_rng(3)
@@ -519,7 +519,7 @@ class TestBadInput:
         with pytest.raises(UnreadableImage, match="directory"):
             read_stereo(tmp_path, layout)
 
-    @pytest.mark.parametrize("layout", ["pair", "anaglyph"])
+    @pytest.mark.parametrize("layout", ["pair", "anaglyph", "wiggle"])
     def test_layouts_that_are_not_one_readable_file(self, tmp_path: Path, layout: Layout) -> None:
         with pytest.raises(UsageError, match=f"cannot be read as {layout}"):
             read_stereo(tmp_path / "a.png", layout)
@@ -580,6 +580,42 @@ class TestAnaglyph:
         ramp = Picture(np.arange(0, 250, dtype=np.uint8).reshape(10, 25, 1).repeat(3, 2))
         write_stereo(tmp_path / "a.png", ramp, ramp, "anaglyph")
         assert np.abs(read_picture(tmp_path / "a.png").pixels.astype(int) - ramp.pixels).max() <= 3
+
+
+class TestWiggle:
+    @pytest.mark.parametrize("suffix", [".webp", ".gif"])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_both_views_come_in_turn_for_ever(self, tmp_path: Path, suffix: str, dtype: type) -> None:
+        left, right = scene()
+        views = [Picture(view.pixels.astype(dtype) * (257 if dtype == np.uint16 else 1)) for view in (left, right)]
+        path = tmp_path / f"a{suffix}"
+        write_stereo(path, *views, "wiggle")
+        with Pil.open(path) as file:
+            assert file.info["loop"] == 0
+            for number, view in enumerate((left, right)):
+                file.seek(number)
+                difference = np.asarray(file.convert("RGB")).astype(int) - view.pixels
+                assert np.abs(difference).mean() < (1 if suffix == ".webp" else 12)
+                assert file.info["duration"] == 200
+            with pytest.raises(EOFError):
+                file.seek(2)
+
+    def test_colour_profile_and_alpha_stay_in_webp_and_gif_is_laid_on_white(self, tmp_path: Path) -> None:
+        left, right = scene()
+        alpha = np.zeros(left.pixels.shape[:2], np.uint8)
+        views = [replace(view, alpha=alpha) for view in (left, right)]
+        for suffix, channels in ((".webp", 4), (".gif", 3)):
+            write_stereo(tmp_path / f"a{suffix}", *views, "wiggle")
+            with Pil.open(tmp_path / f"a{suffix}") as file:
+                shown = np.asarray(file.convert("RGBA" if channels == 4 else "RGB"))
+            assert (shown[..., -1] == (0 if channels == 4 else 255)).all()
+
+    def test_it_is_an_animation_and_of_a_size_that_the_format_has(self, tmp_path: Path) -> None:
+        with pytest.raises(UsageError, match=r"a wiggle is an animation, \.webp or \.gif"):
+            write_stereo(tmp_path / "a.png", *scene(), "wiggle")
+        with pytest.raises(StereosrError, match="WEBP's limit of 16383"):
+            check_fits_format(tmp_path / "a.webp", 10, 20000, "wiggle")
+        check_fits_format(tmp_path / "a.gif", 10, 20000, "wiggle")
 
 
 class TestHeic:

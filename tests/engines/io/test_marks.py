@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from stereosr.io.marks import Layout, read_mark, with_mark
 
-JOINED: list[Layout] = ["sbs", "sbs-half", "ou", "ou-half", "anaglyph"]
+JOINED: list[Layout] = ["sbs", "sbs-half", "ou", "ou-half", "anaglyph", "wiggle"]
 
 
 @pytest.mark.parametrize(
