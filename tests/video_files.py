@@ -18,6 +18,11 @@ def picture(number: int, height: int = 32, width: int = 64) -> Pixels:
     return (127 + 80 * np.stack(waves, -1)).astype(np.uint8)
 
 
+def twice(height: int, width: int) -> tuple[int, int]:
+    """The size of a view's result at x2."""
+    return 2 * height, 2 * width
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movie:
     """What a file is made of.

@@ -42,6 +42,21 @@ def test_a_side_by_side_clip(clip):
     assert [(round(float(t) * 24), w, h) for t, w, h in shown] == [(n, 1088, 184) for n in range(3)]
 
 
+@pytest.mark.parametrize(
+    ("asked", "view"),
+    [(("-s", "1.5"), (68, 204)), (("--width", "300"), (100, 300)), (("--max-size", "200"), (68, 200))],
+)
+def test_any_size_in_even_numbers(clip, asked, view):
+    done = in_process("upscale", clip, "-o", clip.parent / "out", *asked, "--json", "--trim", ":0.05")
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert tuple(row["output_size"]) == view
+    with av.open(row["output"][0]) as file:
+        assert (file.streams.video[0].height, file.streams.video[0].width) == (view[0], 2 * view[1])
+    told = in_process("upscale", clip, "-o", clip.parent / "told", *asked, "--json", "--dry-run")
+    assert json.loads(told.stdout)["output_size"] == row["output_size"]
+
+
 def test_a_clip_that_was_cut_short_is_written_and_ends_with_3(tmp_path):
     movie = Movie(frames=[picture(n, 46, 272) for n in range(12)], time_base=Fraction(1, 1000), options={"g": "1"})
     cut = movie.write(tmp_path / "clip_SBS.mkv")

@@ -13,6 +13,11 @@ def doubled(picture: Picture) -> Picture:
     return Picture(picture.pixels.repeat(2, 0).repeat(2, 1))
 
 
+def twice(height: int, width: int) -> tuple[int, int]:
+    return 2 * height, 2 * width
+
+
 video.SEGMENT = 8
-conversion = video.Conversion((Path(sys.argv[1]),), (Path(sys.argv[2]),), ("sbs", "sbs"), 2)
+
+conversion = video.Conversion((Path(sys.argv[1]),), (Path(sys.argv[2]),), ("sbs", "sbs"), twice)
 conversion.run(lambda left, right: (doubled(left), doubled(right)), "key")

@@ -15,6 +15,7 @@ from stereosr.batch.pictures import described, infer, sample_type, tiling_notes
 from stereosr.errors import UsageError
 from stereosr.geometry.matching import match
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
+from stereosr.geometry.resize import reduce
 from stereosr.geometry.treatment import Treatment, choose_treatment
 from stereosr.inference.memory import held_memory, plan_tiles
 from stereosr.inference.tiling import TilePlan
@@ -77,7 +78,7 @@ def upscale_clip(
         item,
         "done",
         size=clip.size,
-        output_size=(clip.size[0] * backend.spec.scale, clip.size[1] * backend.spec.scale),
+        output_size=clip.output_size,
         tiles=frames.plan.count,
         frames=frames.done,
         missing=done.missing,
@@ -106,16 +107,15 @@ def look_at_clip(item: Item, backend: Backend, settings: Settings) -> tuple["Cli
 
 def _opened(item: Item, backend: Backend, settings: Settings) -> tuple[Conversion, "Clip"]:
     options = VideoOptions(settings.codec, settings.preset, settings.quality, settings.depth, settings.trim)
-    video = Conversion(item.sources, item.targets, (item.layout, item.out_layout), backend.spec.scale, options)
+
+    def result_size(height: int, width: int) -> tuple[int, int]:
+        """As asked for, but even, as codecs want it."""
+        rows, columns = settings.size.of(height, width, backend.spec.scale)
+        return rows - rows % 2, columns - columns % 2
+
+    video = Conversion(item.sources, item.targets, (item.layout, item.out_layout), result_size, options)
     clip = _look(video, item, settings)
-    natural = tuple(side * backend.spec.scale for side in clip.size)
-    if settings.size.of(*clip.size, backend.spec.scale) != natural:
-        raise UsageError(
-            f"{item.name}: a video becomes {backend.spec.scale} times as large, not any size: ask for 2, 4, 8 or 16 "
-            "times, and neither for a width nor for a height",
-            settings=("scale", "width", "height", "max_size"),
-        )
-    return video, clip
+    return video, replace(clip, output_size=result_size(*clip.size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,7 @@ class Clip:
         treatment: what is done with every frame.
         notes: what people should know, a line each.
         wraps: whether the left edge of a view goes on at its right edge.
+        output_size: rows and columns of a view of the result.
     """
 
     name: str
@@ -137,6 +138,7 @@ class Clip:
     treatment: Treatment
     notes: list[str]
     wraps: bool
+    output_size: tuple[int, int] = (0, 0)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -198,8 +200,8 @@ class _Frames:
         views = self._widened(left), self._widened(right)
         results = infer(views, self._backend, self.plan, dtype, self._clip.treatment, self._keep, lambda: None)
         cut = self._wrap * self._backend.spec.scale
-        first, second = (Picture(result[:, cut : result.shape[1] - cut]) for result in results)
-        return first, second
+        first, second = (result[:, cut : result.shape[1] - cut] for result in results)
+        return Picture(reduce(first, *self._clip.output_size)), Picture(reduce(second, *self._clip.output_size))
 
     def _widened(self, view: Picture) -> Picture:
         """A view that goes all around, with a strip of its other side at either edge, so that no seam is left there."""
@@ -251,7 +253,7 @@ def _preview(
         replace(item, targets=tuple(written)),
         "done",
         size=clip.size,
-        output_size=(clip.size[0] * backend.spec.scale, clip.size[1] * backend.spec.scale),
+        output_size=clip.output_size,
         tiles=frames.plan.count,
         frames=frames.done,
         seconds=sum(spent),

@@ -101,11 +101,11 @@ def _pictures(item: Item, speeds: _Speeds, settings: Settings) -> Forecast:
 def _clip(item: Item, speeds: _Speeds, settings: Settings) -> Forecast:
     speeds.take(VIDEO)
     clip, plan, frames = look_at_clip(item, speeds.backend, settings)
-    passes, scale = count_passes(clip.treatment, *clip.size), speeds.backend.spec.scale
+    passes = count_passes(clip.treatment, *clip.size)
     return Forecast(
         item,
         size=clip.size,
-        output_size=(clip.size[0] * scale, clip.size[1] * scale),
+        output_size=clip.output_size,
         tiles=passes * plan.count,
         frames=frames,
         seconds=frames * passes * speeds.seconds(plan),

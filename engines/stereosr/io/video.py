@@ -99,7 +99,7 @@ class Conversion:
         sources: tuple[Path, ...],
         targets: tuple[Path, ...],
         layouts: tuple[Layout, Layout],
-        scale: int,
+        result_size: Callable[[int, int], tuple[int, int]],
         options: VideoOptions | None = None,
     ) -> None:
         """Look at the source.
@@ -108,7 +108,7 @@ class Conversion:
             sources: one file, or that of the left view and that of the right one.
             targets: the same of the result.
             layouts: of the source and of the target; ``pair`` for two files, or for two streams of one source.
-            scale: how many times larger a view becomes.
+            result_size: gives rows and columns of a view's result by those of the view.
             options: how the target is written.
 
         Raises:
@@ -118,7 +118,7 @@ class Conversion:
         check_layouts(sources[0], *layouts)
         self.options = options or VideoOptions()
         self.source = StereoSource.open(sources, layouts[0])
-        self._targets, self._layout, self._scale = targets, layouts[1], scale
+        self._targets, self._layout, self._result_size = targets, layouts[1], result_size
         self._parts = targets[0].with_name(f".{targets[0].name}.parts")
         self._span = self._trim_span()
 
@@ -223,9 +223,10 @@ class Conversion:
         if self.source.layout != "pair":
             height, width = self.source.samples(1)[0][0].pixels.shape[:2]
         dtype = np.uint16 if (info.bits if self.options.depth is None else self.options.depth) > 8 else np.uint8
-        blank = Picture(np.zeros((height * self._scale, width * self._scale, 3), dtype))
+        rows, columns = self._result_size(height, width)
+        blank = Picture(np.zeros((rows, columns, 3), dtype))
         pictures = self._pictures(blank, blank)
-        tags = self._tags()
+        tags = self._tags(columns / width)
         style, notes = choose_style(info, pictures[0].shape[:2], tags, self.options)
         if info.orientation is None:
             notes.append("the display matrix is no quarter turn: left out")
@@ -253,12 +254,12 @@ class Conversion:
             trial.unlink(missing_ok=True)
         return style, plans, notes
 
-    def _tags(self) -> Tags:
-        """What the new video says of its pictures."""
+    def _tags(self, scale: float) -> Tags:
+        """What the new video says of its pictures, which are so many times larger."""
         old = self.source.infos[0].tags
         packing, spherical = packing_of(self._layout), old.spherical
         if spherical is not None:
-            spherical = replace(spherical, padding=spherical.padding * self._scale)
+            spherical = replace(spherical, padding=round(spherical.padding * scale))
         right_first = bool(packing) and is_right_first(self._targets[0], self._layout)
         return Tags(packing, right_first, spherical, old.mastering, old.light)
 

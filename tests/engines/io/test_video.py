@@ -29,7 +29,7 @@ from stereosr.io.images import Picture, read_picture
 from stereosr.io.video import Conversion, VideoOptions, detect_video_layout
 from stereosr.io.video_source import sample
 from stereosr.types import Pixels, StereoPair
-from video_files import Movie, picture
+from video_files import Movie, picture, twice
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -83,7 +83,7 @@ def make(
 
 
 def conversion(source: Path, target: Path, layouts: tuple[Any, Any] = ("sbs", "sbs"), **options: Any) -> Conversion:
-    return Conversion((source,), (target,), layouts, 2, VideoOptions(**options))
+    return Conversion((source,), (target,), layouts, twice, VideoOptions(**options))
 
 
 def convert(source: Path, target: Path, layouts: tuple[Any, Any], work: video.Work, key: str, **options: Any) -> None:

@@ -24,7 +24,7 @@ from stereosr.io.video_encode import CODECS, output_suffix
 from stereosr.io.video_source import sample
 from stereosr.io.video_tags import Spherical, Tags, insert_boxes
 from stereosr.types import Pixels
-from video_files import Movie, picture
+from video_files import Movie, picture, twice
 
 av = pytest.importorskip("av", reason="needs PyAV")
 
@@ -564,7 +564,7 @@ def test_two_streams_of_one_file(tmp_path):
     assert frames(target)[0][1].shape == (64, 256, 3)
     one = Movie().write(tmp_path / "one.mp4")
     with pytest.raises(UsageError, match="one video stream"):
-        Conversion((one,), (tmp_path / "x.mp4",), ("pair", "sbs"), 2)
+        Conversion((one,), (tmp_path / "x.mp4",), ("pair", "sbs"), twice)
 
 
 def test_side_by_side_to_two_files(tmp_path):
@@ -620,7 +620,7 @@ def test_parts_that_are_not_there_are_refused(tmp_path):
     source = Movie().write(tmp_path / "clip.mp4")
     assert "ends before 5 seconds" in str(upscaled(source, trim=(5, None)).error)
     with pytest.raises(UsageError, match="ends after it starts"):
-        Conversion((source,), (tmp_path / "x.mp4",), ("sbs", "sbs"), 2, VideoOptions(trim=(2, 1)))
+        Conversion((source,), (tmp_path / "x.mp4",), ("sbs", "sbs"), twice, VideoOptions(trim=(2, 1)))
 
 
 def test_previews_are_pictures_and_nothing_else(tmp_path):
