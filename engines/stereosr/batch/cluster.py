@@ -8,8 +8,10 @@ So no file appears that the driver did not note before, and a worker that was gi
 import hashlib
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -19,7 +21,6 @@ from logging.handlers import QueueHandler
 from pathlib import Path
 from queue import SimpleQueue
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
 from typing import Any, Protocol
 
 from stereosr.backends.base import Backend, installed_version
@@ -166,8 +167,8 @@ class _Worker:
         self._replies: SimpleQueue[_Reply] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Any, StereosrError | None]] = SimpleQueue()
         self._logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
-        self._stopping = Event()
-        self._thread = Thread()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread()
 
     def open(self, stereosr: str, payload: bytes, level: int, share: _Share) -> _Reply:
         """Open the work, unless this is another stereosr, whose pickles would be misread."""
@@ -186,7 +187,7 @@ class _Worker:
 
     def do(self, item: Item) -> _Reply:
         """Begin an item."""
-        self._thread = Thread(target=self._do, args=(item,), daemon=True)
+        self._thread = threading.Thread(target=self._do, args=(item,), daemon=True)
         self._thread.start()
         return self._with_log(self._replies.get())
 
@@ -480,7 +481,19 @@ def _connected(address: str) -> Iterator[Any]:
                 f"no Ray cluster at {address}{why}: start one with 'ray start', or have a local one started",
                 settings=("cluster",),
             ) from error
+        if threading.current_thread() is threading.main_thread():
+            stack.enter_context(_sigterm_interrupts())
         yield ray
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """As Ctrl-C does: by default it would leave Ray's processes, and Ray's own way is to dump the stack."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _check_answers(address: str) -> None:

@@ -179,11 +179,12 @@ class TestOnTwoNodes:
         assert files(out) == local(source, tmp_path / "local")
         assert set(times_done(out).values()) == {1}
 
-    def test_interrupted_it_leaves_nothing_half_written(self, nodes, tmp_path):
+    @pytest.mark.parametrize("order", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+    def test_interrupted_it_leaves_nothing_half_written(self, nodes, tmp_path, order):
         source, out = make_pairs(tmp_path / "photos", 12), tmp_path / "out"
         process = start(source, out, nodes)
         lines(process, 2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(order)
         with bounded(process):
             process.communicate(timeout=2 * WAIT)
         assert process.returncode == 130
