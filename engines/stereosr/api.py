@@ -15,17 +15,19 @@ from stereosr.backends.base import Backend
 from stereosr.errors import BackendUnavailable, OutOfMemory, StereosrError, UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.rectify import Alignment
+from stereosr.geometry.resize import reduce
 from stereosr.geometry.treatment import Rectify, Treatment, choose_treatment
 from stereosr.inference.ensemble import SelfEnsemble
-from stereosr.inference.load import load
+from stereosr.inference.load import load_scale
 from stereosr.inference.memory import held_memory, plan_tiles
 from stereosr.inference.settings import TileSettings
+from stereosr.inference.size import OutputSize
 from stereosr.inference.treated import upscale_treated
 from stereosr.io import layouts
 from stereosr.io.encode import write_pictures
 from stereosr.io.images import Picture
 from stereosr.io.layouts import STEREO_SUFFIXES, Layout, write_stereo
-from stereosr.models.library import available_models, default_model
+from stereosr.models.library import AUTO, available_models
 from stereosr.models.spec import ModelSpec
 from stereosr.types import Pixels, StereoPair, as_float, quantise
 
@@ -63,14 +65,19 @@ class Model:
     ('nafssr-t x2', 2, 'onnxruntime CPUExecutionProvider')
     """
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, scale: float | None = None) -> None:
+        self._backend, self._scale = backend, scale
         self._lock = threading.Lock()  # a backend may be used from any thread, by one at a time
 
     @property
     def spec(self) -> ModelSpec:
         """What the model says about itself: name, scale, precision, size, licence."""
         return self._backend.spec
+
+    @property
+    def scale(self) -> float:
+        """How many times larger results are: what ``load_model`` was asked for."""
+        return self._scale or self.spec.scale
 
     @property
     def device(self) -> str:
@@ -88,6 +95,7 @@ class Model:
         overlap: int | None = None,
         max_disparity: int | None = None,
         max_memory: int | None = None,
+        size: tuple[int, int] | None = None,
     ) -> tuple[Array, Array]:
         """Super-resolve a stereo pair.
 
@@ -108,9 +116,11 @@ class Model:
                 it from the pair. Where it is given, and ``rectify`` is ``off`` or an alignment, the pair is not looked
                 at, which saves about a tenth of a second: for the frames of one camera.
             max_memory: bytes for all that is held at once, including the views and the results; None for what is free.
+            size: rows and columns of each result, larger than the views' and at most ``model.spec.scale`` times those;
+                None for ``model.scale`` times. What the model gives is reduced to it without aliasing.
 
         Returns:
-            Both views ``model.spec.scale`` times as large, of the type and the number of channels given. Values are
+            Both views in that size, of the type and the number of channels given. Values are
             clamped to the type's range, or to [0, 1].
 
         Raises:
@@ -139,6 +149,7 @@ class Model:
         _check_view("left", left)
         _check_view("right", right)
         _check_alike(left, right)
+        rows, columns = self._checked_size(size, left.shape[0], left.shape[1])
         try:
             pictures = _picture(left), _picture(right)
             looked = max_disparity is None or rectify in ("auto", "on")
@@ -153,13 +164,31 @@ class Model:
                 held = held_memory(pictures[0].pixels, self.spec.scale, left.dtype, treatment)
                 plan = plan_tiles((left.shape[0], left.shape[1]), report, self.spec, settings, held)
                 pair = StereoPair(_in_colour(as_float(left)), _in_colour(as_float(right)))
-                results = upscale_treated(pair, self._backend, plan, left.dtype, treatment)
+                results = [
+                    reduce(result, rows, columns)
+                    for result in upscale_treated(pair, self._backend, plan, left.dtype, treatment)
+                ]
         except OutOfMemory:
             raise
         except MemoryError as error:
             raise OutOfMemory("the views and their results do not fit into memory: cut them into parts") from error
+        if left.dtype == np.float32:
+            results = [np.clip(result, 0, 1, out=result) for result in results]  # reducing overshoots at edges
         left_sr, right_sr = (np.ascontiguousarray(v[..., 0]) if left.ndim == 2 else v for v in results)
         return left_sr, right_sr
+
+    def _checked_size(self, size: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of the results of views of this size. Raises UsageError for what the model does not give."""
+        most = self.spec.scale
+        if size is None:
+            return OutputSize(scale=self.scale).of(height, width, most)
+        if not (isinstance(size, Sequence) and len(size) == 2 and all(_is_count(side, 1) for side in size)):
+            raise UsageError(f"size is {size!r}: pass (rows, columns) of each result, or None")
+        if not (height < size[0] <= most * height and width < size[1] <= most * width):
+            raise UsageError(
+                f"size is {size!r}: views of {height} x {width} become larger, {most * height} x {most * width} at most"
+            )
+        return int(size[0]), int(size[1])
 
     def close(self) -> None:
         """Give back what the model holds, after the call that another thread may be in. Closing twice is fine."""
@@ -182,7 +211,7 @@ class Model:
 
 def load_model(
     model: PathLike | None = None,
-    scale: int | None = None,
+    scale: float | None = None,
     *,
     backend: str = "auto",
     precision: Literal["auto", "fp16", "fp32"] = "auto",
@@ -196,7 +225,8 @@ def load_model(
         model: a name that ``list_models`` knows, or the path of an ``.onnx`` or ``.engine`` file; None for what
             ``stereosr upscale`` takes for clean pairs of this scale. Names with ``-photo`` are for JPEG, noise and
             video: an array does not say where it comes from, so that nothing is chosen here.
-        scale: how many times larger; None for 4, or for that of the file.
+        scale: how many times larger results are, such as 2, 1.5 or 8; None for 4, or for that of the file. The next
+            larger model gives them, or beyond 4 two in a row, reduced without aliasing.
         backend: what runs the model, as ``stereosr doctor`` lists it; never replaced by another one. ``auto`` takes the
             best that works, and logs a warning for each that it passed over though it was expected to work.
         precision: of the model file; ``auto`` takes what suits the backend.
@@ -222,16 +252,19 @@ def load_model(
         raise UsageError(f"precision is {precision!r}: pass 'auto', 'fp16' or 'fp32'")
     if device != "cpu" and not _is_count(device, 0):
         raise UsageError(f"device is {device!r}: pass the number of a GPU, from 0, or 'cpu'")
-    scale = _checked_count("scale", scale, 1)
-    opened, _ = load(
-        default_model(scale) if model is None else os.fspath(model),
+    if scale is not None and not (_is_number(scale) and scale > 1):
+        raise UsageError(f"scale is {scale!r}: pass a number above 1, or None")
+    if model == AUTO:
+        raise UsageError("model is 'auto', which looks at files: leave it out, or pass a name that list_models knows")
+    opened = load_scale(
+        AUTO if model is None else os.fspath(model),
         scale,
         backend=backend,
         precision=precision,
         gpu=None if device == "cpu" else int(device),
         threads=_checked_count("threads", threads, 1),
     )
-    return Model(SelfEnsemble(opened) if self_ensemble else opened)
+    return Model(SelfEnsemble(opened) if self_ensemble else opened, scale)
 
 
 def list_models() -> list[ModelSpec]:
@@ -432,6 +465,10 @@ def _checked_count(name: str, value: int | None, least: int) -> int | None:
     if value is None or _is_count(value, least):
         return value if value is None else int(value)
     raise UsageError(f"{name} is {value!r}: pass a whole number from {least} on, or None")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 
 def _is_count(value: object, least: int) -> bool:

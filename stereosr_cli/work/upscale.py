@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,14 +21,14 @@ from stereosr.batch.job import run
 from stereosr.batch.manifest import manifest_name
 from stereosr.errors import SomeItemsFailed, UsageError
 from stereosr.geometry.treatment import Rectify
-from stereosr.inference.cascade import Cascade, steps_to
+from stereosr.inference.cascade import Cascade
 from stereosr.inference.ensemble import ModelEnsemble, SelfEnsemble
-from stereosr.inference.load import load, load_auto
+from stereosr.inference.load import load, load_auto, named, steps_of
 from stereosr.inference.settings import TileSettings
 from stereosr.inference.size import OutputSize
 from stereosr.io.detect import detect_by_name
 from stereosr.io.layouts import Layout, read_pair
-from stereosr.models.library import AUTO, DEFAULT_MODELS, available_models, default_model
+from stereosr.models.library import AUTO
 from stereosr_cli.extras import need
 from stereosr_cli.flags import with_flags
 from stereosr_cli.progress import Progress
@@ -137,30 +137,15 @@ def _largest_scale(options: UpscaleOptions, size: OutputSize) -> float | None:
     return None
 
 
-def _steps(models: Sequence[str], scale: float | None) -> tuple[int | None, int | None]:
-    """The scale of the models, and that of those behind them, for results of a scale; None as it is, or for none."""
-    scales = [_scales(model) for model in models]
-    if scale is None or not all(scales):  # a file has the scale that it has
-        return None, None
-    first, *second = steps_to(scale, set.intersection(*scales))
-    return first, second[0] if second else None
-
-
-def _scales(model: str) -> set[int]:
-    if model == AUTO:
-        return set(DEFAULT_MODELS)
-    return {spec.scale for spec in available_models().values() if spec.name == model}
-
-
 def _opened(options: UpscaleOptions, scale: float | None) -> tuple[Backend, str]:
     """What runs the model or models, and the sha256 of their files; for a scale, or the next larger one there is."""
     run = partial(load, backend=options.backend, precision=options.precision, gpu=options.gpu, threads=options.threads)
     models = options.model or (AUTO,)
-    first, second = _steps(models, scale)
+    first, second = steps_of(models, scale)
     if options.strength is not None:
         if len(models) > 1:
             raise UsageError("--strength is of one model: pass one -n, or leave it out")
-        opened = [run(_named(models[0], first), first, strength=options.strength)]
+        opened = [run(named(models[0], first), first, strength=options.strength)]
     elif AUTO in models:
         if len(models) > 1:
             raise UsageError("-n auto is one of two engines for each pair: pass it alone, or two names to average")
@@ -177,14 +162,10 @@ def _opened(options: UpscaleOptions, scale: float | None) -> tuple[Backend, str]
         opened = [run(model, first) for model in models]
     backend = _mean([b for b, _ in opened])
     if second is not None:
-        behind = [run(_named(model, second), second) for model in models]
+        behind = [run(named(model, second), second) for model in models]
         backend = Cascade(backend, _mean([b for b, _ in behind]))
         opened += behind
     return SelfEnsemble(backend) if options.ensemble else backend, " ".join(digest for _, digest in opened)
-
-
-def _named(model: str, scale: int | None) -> str:
-    return default_model(scale) if model == AUTO else model
 
 
 def _opened_on_node(options: UpscaleOptions, scale: float | None, threads: int) -> tuple[Backend, str]:

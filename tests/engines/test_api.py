@@ -347,6 +347,43 @@ def test_threads_get_what_one_alone_gets(model):
         np.testing.assert_array_equal(list(threads.map(lambda pair: model.upscale(*pair), pairs)), alone)
 
 
+class TestSize:
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+    @pytest.mark.parametrize("shape", [(24, 60, 3), (24, 60)])
+    def test_results_are_reduced_to_what_is_asked_for(self, dtype, shape):
+        pair = views(dtype, shape)
+        model = stereosr.Model(FakeBackend(), 1.5)
+        assert (model.scale, model.spec.scale) == (1.5, 2)
+        for result in model.upscale(*pair):
+            assert (result.shape, result.dtype) == ((36, 90, *shape[2:]), dtype)
+        for result, view in zip(model.upscale(*pair, size=(40, 100)), pair, strict=True):
+            assert result.shape == (40, 100, *shape[2:])
+            assert result.min() >= 0
+            assert dtype != np.float32 or result.max() <= 1
+            assert abs(result.mean() / view.mean() - 1) < 0.1
+        whole = stereosr.Model(FakeBackend()).upscale(*pair)
+        for one, other in zip(model.upscale(*pair, size=(48, 120)), whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("size", [(24, 100), (49, 120), (40, 121)])
+    def test_what_the_model_does_not_give_is_an_error(self, size):
+        with pytest.raises(stereosr.UsageError, match="views of 24 x 60 become larger, 48 x 120 at most"):
+            stereosr.Model(FakeBackend()).upscale(*views(), size=size)
+        with pytest.raises(stereosr.UsageError, match=r"pass \(rows, columns\)"):
+            stereosr.Model(FakeBackend()).upscale(*views(), size=48)
+
+    @pytest.mark.parametrize(("scale", "own"), [(1.5, 2), (3, 4), (8, 8), (2, 2), (None, 4)])
+    def test_the_next_larger_model_is_loaded_or_two_in_a_row(self, scale, own):
+        with stereosr.load_model(scale=scale, threads=1, backend="ort-cpu") as model:
+            assert (model.scale, model.spec.scale) == (scale or own, own)
+
+    def test_a_file_has_the_scale_that_it_has_and_no_engine_is_chosen_here(self):
+        with pytest.raises(stereosr.UsageError, match=r"x2\.onnx is x2, and x3 is asked for"):
+            stereosr.load_model(BUNDLED / "nafssr-t_x2.onnx", scale=3, backend="ort-cpu")
+        with pytest.raises(stereosr.UsageError, match="'auto', which looks at files"):
+            stereosr.load_model("auto")
+
+
 def test_a_closed_model_says_so():
     backend = FakeBackend()
     model = stereosr.Model(backend)
@@ -386,7 +423,7 @@ def test_a_model_is_loaded_by_path_and_as_self_ensemble(model):
     [
         ({"model": "nothing"}, stereosr.UsageError, "nothing"),
         ({"model": "nowhere/nothing.onnx"}, stereosr.UsageError, "does not exist"),
-        ({"scale": 3}, stereosr.UsageError, "x2 and x4"),
+        ({"scale": 17}, stereosr.UsageError, "scale 17 is out of reach, 16 is the largest"),
         ({"scale": 0}, stereosr.UsageError, "scale is 0"),
         ({"backend": "nothing"}, stereosr.UsageError, "no backend named 'nothing'"),
         ({"backend": "nothing", "device": "cpu"}, stereosr.UsageError, "nothing"),

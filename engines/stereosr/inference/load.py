@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,11 +12,20 @@ from stereosr.backends.base import Backend, BackendInfo, RunOptions
 from stereosr.backends.registry import available_backends, open_model, select
 from stereosr.errors import UsageError
 from stereosr.inference.auto import AutoEngine
-from stereosr.inference.cascade import Cascade, spec_of_both
+from stereosr.inference.cascade import Cascade, spec_of_both, steps_to
 from stereosr.inference.ensemble import SelfEnsemble
 from stereosr.models.blend import blend
 from stereosr.models.engine_file import SUFFIX
-from stereosr.models.library import default_model, find_model, is_path, photo_name, spec_of_file
+from stereosr.models.library import (
+    AUTO,
+    DEFAULT_MODELS,
+    available_models,
+    default_model,
+    find_model,
+    is_path,
+    photo_name,
+    spec_of_file,
+)
 
 _log = logging.getLogger("stereosr")
 
@@ -65,6 +74,52 @@ def load(
     if choice.stepped_down:
         _log.warning("%s is used; not %s", choice.name, "; not ".join(choice.stepped_down))
     return opened, digest
+
+
+def load_scale(
+    name: str, scale: float | None, *, backend: str, precision: str, gpu: int | None, threads: int | None
+) -> Backend:
+    """Open the model that reaches a scale, or two in a row, which give what is then to be reduced.
+
+    Args:
+        name: as for ``load``, or ``auto`` for the default of each scale.
+        scale: of the results; None for 4, or for that of the file.
+        backend, precision, gpu, threads: as for ``load``.
+
+    Raises:
+        UsageError: if no model, and no two in a row, reach the scale, or as ``load``.
+        BackendUnavailable, OutOfMemory: as ``load``.
+    """
+    first, second = steps_of([name], scale)
+    run = partial(load, backend=backend, precision=precision, gpu=gpu, threads=threads)
+    opened, _ = run(named(name, first), first)
+    with ExitStack() as held:
+        held.callback(opened.close)
+        if scale is not None and first is None and scale > opened.spec.scale:
+            raise UsageError(f"{name} is x{opened.spec.scale}, and x{scale:g} is asked for: ask for less")
+        whole = opened if second is None else Cascade(opened, run(named(name, second), second)[0])
+        held.pop_all()
+    return whole
+
+
+def steps_of(models: Sequence[str], scale: float | None) -> tuple[int | None, int | None]:
+    """The scale of the models, and that of those behind them, for results of a scale; None as it is, or for none."""
+    scales = [_scales(model) for model in models]
+    if scale is None or not all(scales):  # a file has the scale that it has
+        return None, None
+    first, *second = steps_to(scale, set.intersection(*scales))
+    return first, second[0] if second else None
+
+
+def _scales(model: str) -> set[int]:
+    if model == AUTO:
+        return set(DEFAULT_MODELS)
+    return {spec.scale for spec in available_models().values() if spec.name == model}
+
+
+def named(model: str, scale: int | None) -> str:
+    """The name of a model; of ``auto``, that of the default for a scale."""
+    return default_model(scale) if model == AUTO else model
 
 
 def load_auto(
