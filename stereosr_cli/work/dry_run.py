@@ -26,7 +26,7 @@ def dry_run(items: Sequence[Item], backend: Backend, settings: Settings, *, as_j
             failed.append(told.item.name)
             click.echo(f"failed: {told.item.name}: {with_flags(told.error)}", err=True)
     if len(items) > 1 and not (as_json or quiet):
-        click.echo(f"{len(items) - len(failed)} pairs, {_about(seconds)}", err=True)
+        click.echo(f"{len(items) - len(failed)} pairs, {about(seconds)}", err=True)
     if failed:
         raise SomeItemsFailed(f"{len(failed)} of {len(items)} pairs would fail: {', '.join(failed)}")
 
@@ -38,16 +38,16 @@ def _line(told: Forecast) -> str:
     if told.frames is not None:
         parts.append(f"{told.frames or 'an unknown number of'} frames")
     if told.seconds:
-        parts.append(_about(told.seconds))
+        parts.append(about(told.seconds))
     return f"{sources} -> {targets}: {', '.join(parts)}"
 
 
-def _about(seconds: float) -> str:
+def about(seconds: float) -> str:
     """A time for people, no more exact than it is known."""
-    for unit, name in ((3600, "hours"), (60, "minutes")):
-        if seconds >= 1.5 * unit:
-            return f"about {seconds / unit:.2g} {name}"
-    return f"about {seconds:.1g} s" if seconds < 10 else f"about {seconds:.0f} s"
+    units = ((3600, "hours"), (60, "minutes"))
+    unit, name = next(((unit, name) for unit, name in units if seconds >= 1.5 * unit), (1, "s"))
+    count = seconds / unit
+    return f"about {count:.1f} {name}" if count < 10 else f"about {count:.0f} {name}"
 
 
 def _json_line(told: Forecast, backend: Backend) -> dict[str, Any]:
