@@ -30,7 +30,7 @@ test: $(VENV)/dev
 
 # Variants of what `make test` covers.
 slow: $(VENV)/dev
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow --timeout 900
 
 # The quick tests, line by line and branch by branch; fails under what pyproject.toml asks for.
 coverage: $(VENV)/dev
