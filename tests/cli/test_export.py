@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import numpy as np
-import torch
+import pytest
 
 from command import failed, in_process, stereosr
 from fakes import random_pair
@@ -10,7 +10,10 @@ from stereosr.backends.base import RunOptions
 from stereosr.backends.ort_cpu import OrtCpu
 from stereosr.models.spec import read_spec
 from stereosr.types import StereoPair
-from stereosr_export.zoo import find
+
+torch = pytest.importorskip("torch")
+
+from stereosr_export.zoo import find  # noqa: E402
 
 
 def checkpoint(folder: Path, name: str, scale: int) -> Path:
