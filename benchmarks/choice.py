@@ -28,11 +28,10 @@ from stereosr.evaluation.metrics import psnr
 from stereosr.inference.choice import choose_engine
 from stereosr.io.images import Picture, read_picture
 from stereosr.io.pairs import scan_folder
-from stereosr.models.library import find_model
+from stereosr.models.library import default_model, find_model, photo_name
 from stereosr.models.spec import read_spec
 from stereosr.system import machine
 
-ENGINES = {"clean": "nafssr-t", "photo": "nafssr-t-photo"}
 RECIPES = (
     *("clean", "jpeg98", "jpeg95", "jpeg90", "jpeg85", "jpeg70"),
     *("noise1", "noise2", "noise5", "noise5+jpeg85"),
@@ -91,7 +90,9 @@ def main() -> None:
     models: dict[str, Model] = {}
     rows = []
     with ExitStack() as opened:
-        files = {engine: find_model(name, options.scale) for engine, name in ENGINES.items()}
+        clean = default_model(options.scale)
+        names = {"clean": clean, "photo": photo_name(clean)}
+        files = {engine: find_model(name, options.scale) for engine, name in names.items()}
         engines = {engine: hashlib.sha256(file.read_bytes()).hexdigest() for engine, file in files.items()}
         known = {(r["scene"], r["recipe"]): r for r in kept.get("rows", ()) if kept["engines"] == engines}
         for case, lr, hr in cases(options.pairs, options.scale, RECIPES):
@@ -102,7 +103,7 @@ def main() -> None:
                     if isinstance(model, StereosrError):
                         raise model
                     models[engine] = model
-            score = {engine: found[engine] for engine in ENGINES} if found else scores(models, lr, hr)
+            score = {engine: found[engine] for engine in names} if found else scores(models, lr, hr)
             choice = choose_engine(Picture(lr[0]), Picture(lr[1]), "pair")
             rows.append(case | score | {"chosen": "photo" if choice.photo else "clean", "why": choice.why})
     result = {"machine": machine(), "engines": engines, "rows": rows}

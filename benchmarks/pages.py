@@ -15,6 +15,7 @@ from typing import Any
 from stereosr.evaluation.bench import Summary, read_log, summarise
 from stereosr.evaluation.degrade import CLEAN
 from stereosr.models.library import BUNDLED, bundled
+from stereosr.models.spec import read_spec
 from stereosr_cli.report.published import published
 from stereosr_export.checkpoints import OWN_WEIGHTS
 
@@ -188,18 +189,23 @@ def section() -> str:
 
 def card() -> str:
     """Scores and hashes of the bundled engines, as their model card shows them."""
-    files = bundled("nafssr-t")
-    hashes = ["sha256", *(f"`{hashlib.sha256(files[scale].read_bytes()).hexdigest()}`" for scale in SCALES)]
     rows = []
     for name, label in (("kitti2015", "KITTI 2015"), ("middlebury4", "Middlebury, 4 scenes")):
         found = {scale: results(name, scale) for scale in SCALES}
         for protocol in ("avg", "left"):
-            by_title: dict[str, list[str]] = {}
+            by_title: dict[str, dict[int, str]] = {}
             for scale in SCALES:
                 for summary in (found[scale] or ({}, []))[1]:
-                    by_title.setdefault(title(summary), []).append(score(summary, protocol))
-            rows += [[f"{label}, {protocol}: {name_}", *scores] for name_, scores in by_title.items()]
-    return "\n" + table(["PSNR, dB / SSIM", *(f"x{scale}" for scale in SCALES)], [*rows, hashes]) + "\n\n"
+                    by_title.setdefault(title(summary), {})[scale] = score(summary, protocol)
+            rows += [
+                [f"{label}, {protocol}: {engine}", *(scores.get(scale, "") for scale in SCALES)]
+                for engine, scores in by_title.items()
+            ]
+    for name in sorted({read_spec(path).name for path in BUNDLED.glob("*.onnx")}):
+        files = bundled(name)
+        hashes = (hashlib.sha256(files[s].read_bytes()).hexdigest() if s in files else "" for s in SCALES)
+        rows.append([f"sha256 of {name}", *(f"`{h}`" if h else "" for h in hashes)])
+    return "\n" + table(["PSNR, dB / SSIM", *(f"x{scale}" for scale in SCALES)], rows) + "\n\n"
 
 
 def baselines_card() -> str:

@@ -15,6 +15,9 @@ from pathlib import Path
 
 import pages
 
+from stereosr.models.library import BUNDLED, bundled, photo_name
+from stereosr.models.spec import read_spec
+
 HERE = Path(__file__).parent
 
 
@@ -27,13 +30,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--go-on", action="store_true")
     chosen = parser.parse_args()
+    names = {read_spec(path).name for path in BUNDLED.glob("*.onnx")}
+    clean = sorted(names - {photo_name(name) for name in names})
     for scale in chosen.scale or (4, 2):
+        models = [part for name in clean if bundled(name, scale) for part in ("-n", name)]
         for name, folder in (("example", None), *((n, chosen.data / n) for n in ("Middlebury4", "KITTI2015"))):
             out = HERE / "results" / f"{name.lower()}_x{scale}.jsonl"
             if not chosen.go_on:
                 out.unlink(missing_ok=True)
             command = [sys.executable, "-m", "stereosr_cli", "bench", *([str(folder)] if folder else [])]
-            command += ["-s", str(scale), "-o", str(out), "--rounds", str(chosen.rounds)]
+            command += ["-s", str(scale), *models, "-o", str(out), "--rounds", str(chosen.rounds)]
             command += ["-x"] * chosen.ensemble + (["--only", chosen.only] if chosen.only else [])
             subprocess.run(command, check=True)
     pages.main()

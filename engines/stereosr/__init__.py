@@ -2,7 +2,7 @@
 
 >>> import stereosr
 >>> left, right = stereosr.read_pair("examples/left.png", "examples/right.png")
->>> with stereosr.load_model("nafssr-t", scale=4) as model:
+>>> with stereosr.load_model(scale=4) as model:
 ...     left_sr, right_sr = model.upscale(left, right)
 >>> left.shape, left_sr.shape, left_sr.dtype
 ((120, 160, 3), (480, 640, 3), dtype('uint8'))

@@ -121,7 +121,7 @@ def bench(options: BenchOptions) -> int:
 def _methods(options: BenchOptions, scale: int, opened: ExitStack) -> tuple[list[Method], list[str]]:
     """Bicubic, every model on every backend, single-view networks; a line for each model that cannot be opened."""
     have = {path: spec for path, spec in available_models().items() if spec.scale == scale}
-    wanted = options.models or sorted({spec.name for spec in have.values()}) or [default_model(None)]
+    wanted = options.models or sorted({spec.name for spec in have.values()}) or [default_model(scale)]
     files: dict[Path, ModelSpec] = {}
     for name in wanted:
         named = {path: spec for path, spec in have.items() if spec.name == name}

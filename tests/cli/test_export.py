@@ -42,8 +42,8 @@ def test_wrong_calls_name_the_fix(tmp_path):
     path = checkpoint(tmp_path, "srcnn", 2)
     failed(in_process("export", "--weights", path, cwd=tmp_path), 2, "pass -s 2 or -s 4")
     failed(in_process("export", "nafssr-t", "--weights", path, cwd=tmp_path), 2, "fits no model")
-    (tmp_path / "nafssr-t_x4.onnx").write_text("mine")
-    failed(in_process("export", STEREOSR_HOME=str(tmp_path)), 2, "nafssr-t_x4.onnx exists", "--overwrite")
+    (tmp_path / "gcssr_x4.onnx").write_text("mine")
+    failed(in_process("export", STEREOSR_HOME=str(tmp_path)), 2, "gcssr_x4.onnx exists", "--overwrite")
     failed(in_process("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
     failed(in_process("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")
 

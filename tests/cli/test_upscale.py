@@ -54,7 +54,7 @@ def test_the_example_beats_bicubic_in_both_views(tmp_path):
     done = stereosr("upscale", EXAMPLES / "left.png", EXAMPLES / "right.png", "-s", 4, "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     assert re.search(
-        r"nafssr-t x4 \(lossless, noise of 0\.\d of 255\) · onnxruntime CPUExecutionProvider · fp32 · 1 tile",
+        r"gcssr x4 \(lossless, noise of 0\.\d of 255\) · onnxruntime CPUExecutionProvider · fp32 · 1 tile",
         done.stderr,
     )
     assert done.stdout == ""
@@ -73,15 +73,15 @@ def test_each_pair_gets_the_engine_it_needs_and_says_which_and_why(pair, tmp_pat
         cv2.imwrite(str(photo / f"{path.stem}.jpg"), cv2.imread(str(path)), [cv2.IMWRITE_JPEG_QUALITY, 80])
     done = in_process("upscale", tmp_path, "-o", tmp_path / "out", "--json")
     rows = {Path(row["input"][0]).parent.name: row for row in map(json.loads, done.stdout.splitlines())}
-    assert (rows["photo"]["model"], rows["photo"]["choice"]) == ("nafssr-t-photo", "JPEG of quality 80")
-    assert rows["clean"]["model"] == "nafssr-t"
+    assert (rows["photo"]["model"], rows["photo"]["choice"]) == ("gcssr-photo", "JPEG of quality 80")
+    assert rows["clean"]["model"] == "gcssr"
     assert rows["clean"]["choice"].startswith("lossless, noise of ")
     jpegs = photo / "left.jpg", photo / "right.jpg"
     forced = in_process("upscale", *jpegs, "-n", "nafssr-t", "-o", tmp_path / "forced", "--json")
     row = json.loads(forced.stdout)
     assert (row["model"], row["choice"]) == ("nafssr-t", None)
     chosen = in_process("upscale", *jpegs, "-o", tmp_path / "chosen")
-    assert "nafssr-t-photo x4 (JPEG of quality 80) · " in chosen.stderr
+    assert "gcssr-photo x4 (JPEG of quality 80) · " in chosen.stderr
 
 
 def test_strength_goes_from_the_model_to_its_photo_engine(pair, tmp_path):
@@ -104,7 +104,7 @@ def test_contradictions_about_the_model_are_errors(pair):
     failed(in_process("upscale", *pair, "-n", "auto", "-n", "nafssr-t"), 2, "-n auto", "pass it alone")
     failed(in_process("upscale", *pair, "-n", "a", "-n", "b", "--strength", 0.5), 2, "--strength is of one model")
     failed(in_process("upscale", *pair, "-n", "a.onnx", "--strength", 0.5), 2, "pass the model's name")
-    failed(in_process("upscale", *pair, "-n", "gcssr", "--strength", 0.5), 2, "no gcssr x4")
+    failed(in_process("upscale", *pair, "-n", "gcssr-photo", "--strength", 0.5), 2, "no gcssr-photo-photo x4")
     failed(in_process("upscale", *pair, "--strength", 1.5), 2, "0<=x<=1")
 
 
@@ -574,7 +574,7 @@ def test_beyond_the_largest_engine_two_run_in_a_row(pair):
     done = in_process("upscale", *pair, "-s", "5", "--json")
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
-    assert (row["scale"], row["model"]) == (8, "nafssr-t")
+    assert (row["scale"], row["model"]) == (8, "gcssr + nafssr-t")
     assert row["output_size"] == [5 * side for side in (45, 135)]
 
 

@@ -154,7 +154,7 @@ def test_the_files_are_byte_for_byte_those_of_the_command_line(place, scale, opt
     files = "examples/left.png", "examples/right.png"
     done = command("upscale", *files, "-s", scale, "-o", "cli", "--json", *options, cwd=place)
     assert done.returncode == 0, done.stderr
-    with stereosr.load_model("nafssr-t", scale=scale) as model:
+    with stereosr.load_model(scale=scale) as model:
         left, right = model.upscale(*stereosr.read_pair(*files), **arguments)
     assert (json.loads(done.stdout)["tiles"] > 1) == bool(arguments)
     stereosr.write_pair(left, right, "left.png", "right.png")

@@ -11,17 +11,24 @@ from stereosr.models.engine_file import SUFFIX, EngineFile, read_engine
 from stereosr.models.spec import ModelSpec, read_spec
 from stereosr.system import cache_dir
 
-DEFAULT_MODELS = {4: "nafssr-t", 2: "nafssr-t"}
-"""What is used where no model is named, by scale; the first one where no scale is given either."""
+DEFAULT_MODELS = {4: "gcssr", 2: "nafssr-t"}
+"""What is used where no model is named, by scale."""
 AUTO = "auto"
 """In the place of a model's name: the default model or its photo engine, as each pair needs."""
 BUNDLED = Path(__file__).with_name("bundled")
 
 
 def default_model(scale: int | None) -> str:
-    """What is used at a scale, or at any, where no model is named; a scale that there is none of is not looked at."""
-    first = next(iter(DEFAULT_MODELS.values()))
-    return first if scale is None else DEFAULT_MODELS.get(scale, first)
+    """What is used at a scale, of no scale at 4, where no model is named.
+
+    Raises:
+        UsageError: if that is none of the scales that there are engines of.
+    """
+    try:
+        return DEFAULT_MODELS[4 if scale is None else scale]
+    except KeyError:
+        some = " and ".join(f"x{s}" for s in sorted(DEFAULT_MODELS))
+        raise UsageError(f"no model x{scale}; there are {some}: choose one of these", settings=("scale",)) from None
 
 
 def photo_name(model: str) -> str:

@@ -16,7 +16,7 @@ from stereosr_export.models.nafssr import Pointwise
 from stereosr_export.zoo import ZooModel
 
 WIDTH = 48
-BLOCKS = 6
+BLOCKS = 8
 FUSED = (1, 3)
 """The blocks that a match follows: features of few convolutions match best, and the rest of the trunk uses them."""
 
@@ -29,7 +29,7 @@ TAKEN = 0.3
 HALO = 2 * BLOCKS + 2
 """Rows that a pixel depends on, up and down: one a convolution."""
 
-MEMORY_PER_CHANNEL = 50
+MEMORY_PER_CHANNEL = 90
 """Bytes that onnxruntime holds, an LR pixel and channel, as NAFSSR's."""
 
 

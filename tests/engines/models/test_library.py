@@ -12,10 +12,14 @@ from fakes import SPEC
 from stereosr.errors import UsageError
 from stereosr.models.library import (
     BUNDLED,
+    DEFAULT_MODELS,
     available_models,
+    bundled,
+    default_model,
     file_name,
     find_model,
     fp32_source_of,
+    photo_name,
     unreadable_models,
 )
 
@@ -51,6 +55,13 @@ def test_junk_in_the_cache_is_never_in_the_way(kind: str, cache: Path) -> None:
     bundled = BUNDLED / file_name("nafssr-t", 2)
     spec = replace(SPEC, precision="fp16", fp32_sha256=hashlib.sha256(bundled.read_bytes()).hexdigest())
     assert fp32_source_of(cache / "x.engine", spec) == bundled
+
+
+@pytest.mark.parametrize("scale", DEFAULT_MODELS)
+def test_what_is_used_where_none_is_named_is_in_the_wheel_with_its_photo_engine(scale: int) -> None:
+    name = default_model(scale)
+    assert list(bundled(name, scale)) == list(bundled(photo_name(name), scale)) == [scale]
+    assert default_model(None) == default_model(4)
 
 
 def test_a_cache_that_is_no_folder_is_an_empty_one(cache: Path) -> None:
