@@ -18,8 +18,8 @@ SHORTER = {
     "export --fp16": "export -s 4 --size 45x135 --fp16",
     r"--iterations \d+": "--iterations 2 --batch 1 --threads 1",
     r"^bench\b": "bench --rounds 1",
-    r"^(train|train -n|export) nafssr-t(?!.* triton)": r"\1 srcnn",  # NAFSSR-T takes over a minute to export
-    "--init nafssr-t": "--init srcnn",
+    r"^(train|train -n|export) (nafssr-t|gcssr)(?!.* triton)": r"\1 srcnn",  # NAFSSR-T takes over a minute to export
+    "--init gcssr": "--init srcnn",
 }
 """What a test cannot wait for."""
 
