@@ -3,7 +3,7 @@
     python benchmarks/cluster.py [--workers 1 2 4 8 16 32] [--items 10000] [-o benchmarks/results/cluster]
 
 Each worker is a process with a whole conversation an item, as in ``upscale --cluster``: is it done, is anything in the
-way, it starts, it is done; in place of pictures it sleeps 0.5 s. Efficiency is the time slept of the time there was,
+way, it starts, the result; in place of pictures it sleeps 0.5 s. Efficiency is the time slept of the time there was,
 from when all workers have given a result until each has given 30 more, so start and end of a job are left out. The
 driver's cost and memory are those of ``--items`` items by two workers that do not sleep: as fast as it can go.
 """

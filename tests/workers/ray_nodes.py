@@ -5,7 +5,7 @@ import sys
 from tempfile import TemporaryDirectory
 
 with TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as folder:
-    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=folder)
+    os.environ.update(RAY_USAGE_STATS_ENABLED="0", RAY_TMPDIR=folder, RAY_worker_niceness="0")
     from ray.cluster_utils import Cluster
 
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}

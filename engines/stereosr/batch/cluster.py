@@ -112,10 +112,10 @@ def run(
     Raises:
         StereosrError: if there is no such cluster, no node can be used, or the manifest cannot be read.
     """
-    ledger = Manifest(manifest)
     todo = deque(items)
+    ledger = Manifest(manifest)
     with _connected(where.address) as ray, ExitStack() as stack:
-        driver = _Driver(ray, todo, ledger, _payload(opener, manifest, todo), where)
+        driver = _Driver(ray, todo, manifest, ledger, _payload(opener, manifest, todo), where)
         stack.callback(driver.stop)
         yield from driver.results()
 
@@ -152,10 +152,15 @@ class _Stopped(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class _Reply:
-    """What a call of a worker ends with, and what was logged meanwhile; of ``open``, a reason to be of no use."""
+    """What a call of a worker ends with, and what was logged meanwhile; of ``open``, a reason to be of no use.
+
+    ``finished`` is the key of an item whose files are there: it is noted as done when its result has come, not before,
+    or a worker that dies between the two would leave an item that is done by nobody.
+    """
 
     question: tuple[str, tuple[Any, ...]] | None = None
     result: Result | None = None
+    finished: str | None = None
     refusal: str = ""
     logged: tuple[logging.LogRecord, ...] = ()
 
@@ -169,6 +174,7 @@ class _Worker:
         self._logged: SimpleQueue[logging.LogRecord] = SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread()
+        self._finished: str | None = None
 
     def open(self, stereosr: str, payload: bytes, level: int, share: _Share) -> _Reply:
         """Open the work, unless this is another stereosr, whose pickles would be misread."""
@@ -212,18 +218,23 @@ class _Worker:
                     f"it does not have {folder}: the nodes of a cluster share the files, by the same paths"
                 )
         os.chdir(what.folders[0])  # paths mean what they mean where the job was started
-        ledger = _DriversManifest(what.manifest, self._ask)
+        ledger = _DriversManifest(what.manifest, self._ask, self._finish)
         self._work = what.opener(Place(ledger, self._check, share.cpus, share.workers))
 
     def _do(self, item: Item) -> None:
+        self._finished = None
         try:
-            reply = _Reply(result=self._work.do(item))
+            result = self._work.do(item)
+            reply = _Reply(result=result, finished=self._finished)
         except _Stopped:
             reply = _Reply()
         except BaseException as error:  # whoever waits for the reply would wait for ever
             told = StereosrError(f"{item.name}: {type(error).__name__}: {error}")
             reply = _Reply(result=Result(item, "failed", told))
         self._replies.put(reply)
+
+    def _finish(self, key: str) -> None:
+        self._finished = key
 
     def _ask(self, question: str, *arguments: Any) -> Any:
         self._check()
@@ -251,6 +262,7 @@ class _DriversManifest:
 
     path: Path | None
     ask: Callable[..., Any]
+    on_finish: Callable[[str], None]
 
     def name(self, target: Path) -> str:
         return target_name(self.path, target)
@@ -264,8 +276,8 @@ class _DriversManifest:
     def start(self, key: str, item: Item, digests: Mapping[Path, str]) -> None:
         self.ask("start", key, item, digests)
 
-    def finish(self, key: str, item: Item) -> None:
-        self.ask("finish", key, item)
+    def finish(self, key: str, item: Item) -> None:  # noqa: ARG002 - goes with the result
+        self.on_finish(key)
 
 
 # --- the driver ------------------------------------------------------------------------------------------------------
@@ -311,6 +323,7 @@ class _Driver:
 
     ray: Any
     todo: deque[Item]
+    manifest: Path | None
     ledger: Ledger
     payload: bytes
     where: Cluster
@@ -401,7 +414,14 @@ class _Driver:
             member.item = None
             self._idle.append(member)
             if reply.result is not None:
-                yield reply.result
+                yield self._noted(reply.result, reply.finished)
+
+    def _noted(self, result: Result, finished: str | None) -> Result:
+        """The result, once the manifest has it."""
+        if finished is None:
+            return result
+        _, error = self._answered("finish", (finished, result.item))
+        return result if error is None else replace(result, status="failed", error=error)
 
     def _answered(self, question: str, arguments: tuple[Any, ...]) -> tuple[Any, StereosrError | None]:
         try:
@@ -422,6 +442,7 @@ class _Driver:
             if self._died_opening[member.node] == TRIES:
                 self._refuse(member, f"workers die there as they open: {why}")
             return
+        self.ledger = Manifest(self.manifest)  # which now knows what it wrote, too
         self._tries[member.item] += 1
         if self._tries[member.item] < TRIES:
             _log.warning("%s is done again: its worker on %s died", member.item.name, member.host)

@@ -8,6 +8,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,8 +34,8 @@ from stereosr.inference.settings import TileSettings
 from stereosr.io.encode import write_picture
 from stereosr.io.images import Picture
 
-WAIT = 80
-"""Seconds that any step may take, on a machine that is busy with more than this."""
+START, WAIT = 80, 180
+"""Seconds that Ray may take to start, and a test, on a machine that is busy with more than this."""
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None or sys.platform != "linux", reason="needs Ray, on Linux"
@@ -76,10 +77,20 @@ def popen(program: list[str], stdin: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(program, env=environment, stdin=stdin, stdout=pipe, stderr=pipe, text=True)
 
 
+class Deadline:
+    """Of the test that runs."""
+
+    until = 0.0
+
+    @classmethod
+    def set(cls, seconds: float) -> None:
+        cls.until = time.monotonic() + seconds
+
+
 @contextmanager
 def bounded(process: "subprocess.Popen[str]") -> Iterator[None]:
     """Kill the process where what is waited for does not come: who reads from it waits no longer."""
-    timer = Timer(WAIT, process.kill)
+    timer = Timer(max(0, Deadline.until - time.monotonic()), process.kill)
     timer.start()
     try:
         yield
@@ -128,13 +139,15 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Nodes]:
+    Deadline.set(START)
     started = Nodes()
     yield started
     started.close()
 
 
-def start(source: Path, out: Path, nodes: Nodes) -> "subprocess.Popen[str]":
-    program = [sys.executable, str(ROOT / "tests/workers/run_on_cluster.py"), str(source), str(out), nodes.address]
+def start(source: Path, out: Path, nodes: Nodes, model: str = "fake") -> "subprocess.Popen[str]":
+    worker = str(ROOT / "tests/workers/run_on_cluster.py")
+    program = [sys.executable, worker, str(source), str(out), nodes.address, model]
     return popen(program, subprocess.DEVNULL)
 
 
@@ -145,23 +158,28 @@ def lines(process: "subprocess.Popen[str]", count: int) -> list[str]:
 
 def rest(process: "subprocess.Popen[str]") -> list[str]:
     """All that it has still to say; it ends well."""
-    with bounded(process):
-        out, err = process.communicate(timeout=2 * WAIT)
+    with bounded(process), process:  # communicate would pass over what readline has read ahead
+        out, err = process.stdout.read(), process.stderr.read()
     assert process.returncode == 0, err
     return [line.rstrip() for line in out.splitlines()]
 
 
 @needs_ray
 class TestOnTwoNodes:
+    @pytest.fixture(autouse=True)
+    def _deadline(self, nodes: Nodes) -> None:  # noqa: ARG002 - whose start has its own
+        Deadline.set(WAIT)
+
     def test_all_but_what_is_broken_is_as_a_local_job_does_it(self, nodes, tmp_path):
-        """A pair that cannot be read, and one that its workers die of, fail by themselves."""
-        source = make_pairs(tmp_path / "photos", 8, rows={3: 5})
+        """A pair that cannot be read, and one that its workers die of, fail by themselves; one is done again."""
+        source = make_pairs(tmp_path / "photos", 8, rows={3: 5, 5: 4})
         (source / "006_R.png").write_bytes(b"no picture")
         said = rest(start(source, tmp_path / "out", nodes))
         assert Counter(line.split()[0] for line in said) == {"done": 6, "failed": 2}
         deadly, bad = sorted(line for line in said if line.startswith("failed"))
         assert "006_R.png" in bad
         assert "003: 3 workers died at it" in deadly
+        assert (tmp_path / "flag").exists()
         for side in "LR":
             (source / f"003_{side}.png").unlink()
         assert files(tmp_path / "out") == local(source, tmp_path / "local")
@@ -186,9 +204,18 @@ class TestOnTwoNodes:
         lines(process, 2)
         process.send_signal(order)
         with bounded(process):
-            process.communicate(timeout=2 * WAIT)
+            process.communicate(timeout=WAIT)
         assert process.returncode == 130
         assert [name for name in files(out) if name.startswith(".")] == []
+
+    def test_where_no_node_has_the_model_that_is_said(self, nodes, tmp_path):
+        process = start(make_pairs(tmp_path / "photos", 2), tmp_path / "out", nodes, "another")
+        with bounded(process):
+            _, err = process.communicate(timeout=WAIT)
+        assert process.returncode == 1
+        assert "StereosrError: no node of the cluster can be used" in err
+        assert "its model is not that of this machine, by sha256 fake and another" in err
+        assert not (tmp_path / "out").exists()
 
     def test_a_node_that_dies_loses_nothing(self, nodes, tmp_path):
         source, out = make_pairs(tmp_path / "photos", 30), tmp_path / "out"
