@@ -5,7 +5,6 @@ import pytest
 
 from command import failed, in_process, stereosr
 from fakes import random_pair
-from golden import golden_state
 from stereosr.backends.base import RunOptions
 from stereosr.backends.ort_cpu import OrtCpu
 from stereosr.models.spec import read_spec
@@ -13,6 +12,7 @@ from stereosr.types import StereoPair
 
 torch = pytest.importorskip("torch")
 
+from golden import golden_state  # noqa: E402
 from stereosr_export.zoo import find  # noqa: E402
 
 
