@@ -28,9 +28,8 @@ def interruptible(work: Callable[[], _T], stop: Callable[[], None]) -> _T:
                 result.set_exception(error)
 
     try:
-        Thread(
-            target=run, name="stereosr-tile"
-        ).start()  # by no executor: one interrupted as it starts forgets its work
+        # By no executor: one that is interrupted as it starts forgets its work.
+        Thread(target=run, name="stereosr-tile").start()
         while not result.done():
             wait([result], _LOOK)
     except BaseException:  # KeyboardInterrupt as a rule, or whatever a host's signal handler raises
