@@ -113,8 +113,8 @@ def main() -> None:
             measure_quality(methods, data, log),
             measure_latency(methods, data.scenes[0], chosen.rounds, where, log),
         )
-        for line in chain(*measured):
-            sys.stderr.write(f"failed: {line}\n")
+        for error in chain(*measured):
+            sys.stderr.write(f"failed: {error}\n")
         summaries = summarise(log.records, scale)
     sys.stdout.write(f"{data.name} x{scale}, {len(data.scenes)} scenes; {where}\n\n{markdown(summaries)}\n\n")
     theirs = summaries[1]

@@ -131,7 +131,7 @@ def main() -> None:
             *measure_latency(methods, data.scenes[0], options.rounds, where, log),
         ]
         if failed:
-            raise SystemExit("; ".join(failed))
+            raise SystemExit("; ".join(map(str, failed)))
         summaries = summarise(log.records, options.scale)
     kept = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     kept[f"x{options.scale}"] = {

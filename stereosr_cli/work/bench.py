@@ -193,7 +193,8 @@ def _measure(
     """Fill the log; gives a line for each measurement that failed."""
     failed: list[str] = []
     with Steps() as steps:
-        for line in _measurements(methods, data, log, recipes, steps, options):
+        for error in _measurements(methods, data, log, recipes, steps, options):
+            line = with_flags(error)
             click.echo(f"failed: {line}", err=True)
             failed.append(line)
     return failed
@@ -201,7 +202,7 @@ def _measure(
 
 def _measurements(
     methods: Sequence[Method], data: Dataset, log: Log, recipes: Sequence[str], steps: Steps, options: BenchOptions
-) -> Iterator[str]:
+) -> Iterator[StereosrError]:
     if options.only != "speed":
         steps.begin(len(methods) * len(data.scenes) * len(recipes))
         yield from measure_quality(methods, data, log, recipes, steps.step)
@@ -214,7 +215,7 @@ def _measurements(
             try:
                 _measure_start(method, scene, where, log, options)
             except StereosrError as error:
-                yield f"first picture: {method.row.label}: {with_flags(error)}"
+                yield StereosrError(f"first picture: {method.row.label}: {error}", settings=error.settings)
 
 
 def _where(options: BenchOptions) -> str:

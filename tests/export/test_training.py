@@ -445,6 +445,8 @@ def test_the_model_card_makes_the_bundled_weights_by_presets_that_are_there():
         complete({"data": "d", "out": "o"} | read_settings(n) | ({"scale": int(s)} if s else {})) for n, s in commands
     ]
     assert [(c.model, c.scale, c.iterations, c.seed, c.camera_share) for c in made] == [
+        ("gcssr", 4, 40_000, 10, 0.3),
+        ("gcssr", 4, 2_100, 177, 0.0),
         ("nafssr-t", 4, 10_000, 10, 0.3),
         ("nafssr-t", 2, 7_000, 11, 0.0),
         ("nafssr-t", 2, 1_500, 42, 0.3),

@@ -227,8 +227,8 @@ def measure_quality(
     log: Log,
     recipes: Sequence[str] = (CLEAN,),
     on_scene: Callable[[str], None] = lambda _text: None,
-) -> Iterator[str]:
-    """Score what the log lacks, scene by scene, with LR degraded by each recipe; gives a line for each that failed."""
+) -> Iterator[StereosrError]:
+    """Score what the log lacks, scene by scene, with LR degraded by each recipe; gives an error for each that failed."""
     for scene in dataset.scenes:
         todo = [
             (recipe, method)
@@ -248,13 +248,17 @@ def measure_quality(
                 try:
                     sr = method(lr)
                 except (StereosrError, MemoryError) as error:
-                    yield f"{scene.name}: {_with_recipe(method.row.label, recipe)}: {error}"
+                    yield _failure(f"{scene.name}: {_with_recipe(method.row.label, recipe)}", error)
                     continue
                 found = score(sr, hr) | asdict(consistency(*sr, truth)) | {"hr_warp": own}
                 finite = {name: value if np.isfinite(value) else None for name, value in found.items()}
                 log.add("scene", row=method.row.key, scene=scene.key, name=scene.name, recipe=recipe, **finite)
         for _ in range(done):
             on_scene(scene.name)
+
+
+def _failure(where: str, error: StereosrError | MemoryError) -> StereosrError:
+    return StereosrError(f"{where}: {error}", settings=error.settings if isinstance(error, StereosrError) else ())
 
 
 def _with_recipe(name: str, recipe: str) -> str:
@@ -280,8 +284,8 @@ def measure_latency(
     where: str,
     log: Log,
     on_run: Callable[[str], None] = lambda _text: None,
-) -> Iterator[str]:
-    """Time every method ``rounds`` times on one scene, in turn, after a warm-up; gives a line for each that failed.
+) -> Iterator[StereosrError]:
+    """Time every method ``rounds`` times on one scene, in turn, after a warm-up; gives an error for each that failed.
 
     Bicubic runs before each, so that every time has a yardstick of the same moment, even if rounds are hours apart.
     ``where`` names the machine and its threads: times measured elsewhere do not count.
@@ -298,7 +302,7 @@ def measure_latency(
         try:
             m(lr)
         except (StereosrError, MemoryError) as error:
-            yield f"latency: {m.row.label}: {error}"
+            yield _failure(f"latency: {m.row.label}", error)
             continue
         ready.append(m)
         if m.row.model != BICUBIC:

@@ -175,12 +175,12 @@ def test_a_method_that_fails_is_one_line_and_the_rest_goes_on(dataset, methods, 
             raise StereosrError("no such luck")
 
     describe([*methods, Broken()], log)
-    lines = list(measure_quality([methods[0], Broken(), methods[1]], dataset, log))
+    lines = [str(error) for error in measure_quality([methods[0], Broken(), methods[1]], dataset, log)]
     assert [line.split(":")[0] for line in lines] == ["a", "b"]
     assert all("broken" in line and "no such luck" in line for line in lines)
     assert [s.scenes for s in summarise(log.records, 2)] == [2, 2, 0, 0]
-    (line,) = measure_latency([methods[0], Broken(), methods[1]], dataset.scenes[0], 1, "here", log)
-    assert "no such luck" in line
+    (error,) = measure_latency([methods[0], Broken(), methods[1]], dataset.scenes[0], 1, "here", log)
+    assert "no such luck" in str(error)
     assert [r["row"] for r in log.find("time")] == [methods[0].row.key, methods[1].row.key]
 
 
