@@ -228,7 +228,7 @@ def measure_quality(
     recipes: Sequence[str] = (CLEAN,),
     on_scene: Callable[[str], None] = lambda _text: None,
 ) -> Iterator[StereosrError]:
-    """Score what the log lacks, scene by scene, with LR degraded by each recipe; gives an error for each that failed."""
+    """Score what the log lacks, scene by scene, with LR degraded by each recipe; gives an error for each failure."""
     for scene in dataset.scenes:
         todo = [
             (recipe, method)
