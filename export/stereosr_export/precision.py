@@ -28,9 +28,13 @@ from stereosr_export.operators import replace_custom_norm
 HALF = {"Conv", "ConvTranspose", "Gemm", "MatMul", "LayerNormalization"}
 """Always half. Of LayerNormalization the statistics are fp32 all the same, by its definition (``stash_type`` 1)."""
 
-SINGLE = {"AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum", "Resize", "Cast"}
+SINGLE = {"AveragePool", "GlobalAveragePool", "Resize", "Cast"}
 """Always fp32: long sums (the pooled branch), the picture's own shortcut, what was cast to it. Softmax is not
 among them: NAFSSR-T keeps 73 dB without, and its maps are the largest tensors of all."""
+
+SUMS = {"ReduceMean", "ReduceSum"}
+"""Computed in fp32, but what they give has the type of what they were given: of norms and means of rows nothing else
+need be wider, and TensorRT-RTX 1.7 builds no GCSSR in which it is."""
 
 MOVES = {"Concat", "DepthToSpace", "Pad", "Reshape", "Slice", "Split", "Transpose"}
 """These compute nothing, so they round nothing."""
@@ -112,6 +116,12 @@ def to_half(single: onnx.ModelProto) -> onnx.ModelProto:
 
     for node in graph.node:
         in_half = is_half(node)
+        if in_half and node.op_type in SUMS:
+            result, exact = node.output[0], f"{node.output[0]}_exact"
+            node.input[0], node.output[0] = converted(node.input[0], TensorProto.FLOAT), exact
+            nodes += [node, helper.make_node("Cast", [exact], [result], to=TensorProto.FLOAT16)]
+            half.add(result)
+            continue
         for i, name in enumerate(node.input):
             if name in floats and (name in half) != in_half:
                 node.input[i] = converted(name, TensorProto.FLOAT16 if in_half else TensorProto.FLOAT)

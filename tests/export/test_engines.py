@@ -51,6 +51,7 @@ def half(tmp_path_factory: pytest.TempPathFactory):
     ("name", "share"),
     [
         ("nafssr-t", 0.75),
+        ("gcssr", 0.75),
         pytest.param("nafssr-s", 0.75, marks=pytest.mark.slow),
         pytest.param("passrnet", 0.65, marks=pytest.mark.slow),
     ],

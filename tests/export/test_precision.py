@@ -45,6 +45,20 @@ def test_products_are_half_and_the_pooled_branch_and_what_goes_in_and_out_are_no
     assert in_half / everything > 0.9
 
 
+def test_sums_are_fp32_between_halves() -> None:
+    """GCSSR's norms and the means of its rows."""
+    model = to_half(onnx.load(BUNDLED / file_name("gcssr", 4)))
+    onnx.checker.check_model(model, full_check=True)
+    found, readers = types(model), {name: node for node in model.graph.node for name in node.input}
+    sums = [node for node in model.graph.node if node.op_type.startswith("Reduce")]
+    assert len(sums) > 10
+    for node in sums:
+        assert found[node.output[0]] == TensorProto.FLOAT
+        assert found[readers[node.output[0]].output[0]] == TensorProto.FLOAT16
+    in_half, everything = operators(model)
+    assert in_half / everything > 0.8
+
+
 @pytest.mark.slow
 def test_real_pictures_come_out_the_same() -> None:
     scene = shared("bench/KITTI2015") / "lr_x4" / "000004"
