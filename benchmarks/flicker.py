@@ -20,17 +20,13 @@ from typing import Any
 
 import av
 import numpy as np
-from photo import middle
+from photo import middle, open_engines
 
-from stereosr.backends.base import RunOptions
-from stereosr.errors import StereosrError
-from stereosr.evaluation.bench import BICUBIC, Bicubic, Method, open_models
+from stereosr.evaluation.bench import BICUBIC, Method
 from stereosr.evaluation.datasets import UInt8, Views
 from stereosr.evaluation.degrade import degrade
 from stereosr.io.images import read_picture
 from stereosr.io.pairs import scan_folder
-from stereosr.models.library import find_model
-from stereosr.models.spec import read_spec
 from stereosr.system import machine
 
 FRAMES, RATE, NOISE = 6, 25, 3.0
@@ -93,14 +89,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, help="only so many  [default: all]")
     parser.add_argument("-o", "--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    methods: dict[str, Method] = {BICUBIC: Bicubic(options.scale)}
     with ExitStack() as opened:
-        for name in options.engines:
-            file = find_model(name, options.scale)
-            (model,) = open_models({file: read_spec(file)}, ["ort-cpu"], False, RunOptions(), opened)
-            if isinstance(model, StereosrError):
-                raise model
-            methods[name if name == model.row.model else file.stem] = model
+        methods = open_engines(options.engines, options.scale, opened)
         found = list(rows(options.pairs, methods, options.scale, options.crf, options.scenes))
     engines = [name for name in methods if name != BICUBIC]
     stem = options.out / f"flicker_x{options.scale}"

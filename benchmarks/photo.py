@@ -11,7 +11,7 @@ is in ``noise`` and ``grid``. Writes photo_xS.json and photo_xS.md into benchmar
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,18 @@ GRID = 8
 """JPEG's, in LR pixels."""
 Plane = NDArray[np.float32]
 Methods = Mapping[str, Method]
+
+
+def open_engines(names: Iterable[str], scale: int, opened: ExitStack) -> dict[str, Method]:
+    """Bicubic, and engines by their names or files, which are closed with the stack."""
+    methods: dict[str, Method] = {BICUBIC: Bicubic(scale)}
+    for name in names:
+        file = find_model(name, scale)
+        (model,) = open_models({file: read_spec(file)}, ["ort-cpu"], False, RunOptions(), opened)
+        if isinstance(model, StereosrError):
+            raise model
+        methods[name if name == model.row.model else file.stem] = model
+    return methods
 
 
 def middle(view: UInt8, largest: tuple[int, int], step: int) -> UInt8:
@@ -143,14 +155,8 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, help="only so many  [default: all]")
     parser.add_argument("-o", "--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
-    methods: dict[str, Method] = {BICUBIC: Bicubic(options.scale)}
     with ExitStack() as opened:
-        for name in options.engines:
-            file = find_model(name, options.scale)
-            (model,) = open_models({file: read_spec(file)}, ["ort-cpu"], False, RunOptions(), opened)
-            if isinstance(model, StereosrError):
-                raise model
-            methods[name if name == model.row.model else file.stem] = model
+        methods = open_engines(options.engines, options.scale, opened)
         scores = list(gains(options.pairs, methods, options.scale, options.scenes))
         cameras = [row for file in options.camera for row in camera(file, methods, options.scale)]
     engines = [name for name in methods if name != BICUBIC]
