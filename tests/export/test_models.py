@@ -30,8 +30,9 @@ def test_the_cost_of_passrnet_is_the_published_count_less_what_its_linear_end_ne
 def small_zoo(monkeypatch):
     models = {name: find(name) for name in ("nafssr-t", "passrnet-no-atrous", "srcnn")}
     monkeypatch.setattr("stereosr_export.zoo.zoo", lambda: models)
-    monkeypatch.setattr("stereosr.models.library.available_models", dict)
-    monkeypatch.setattr("stereosr.models.library.engines", dict)
+    # By way of the module that uses them: it is imported before they are replaced, or would keep the replacements.
+    monkeypatch.setattr("stereosr_cli.work.models.library.available_models", dict)
+    monkeypatch.setattr("stereosr_cli.work.models.library.engines", dict)
 
 
 @pytest.mark.usefixtures("small_zoo")
