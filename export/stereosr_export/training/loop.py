@@ -23,7 +23,7 @@ from stereosr_export.training.config import TrainConfig, learning_rate
 from stereosr_export.training.data import Patches
 from stereosr_export.training.history import Progress
 from stereosr_export.training.losses import PixelLoss, objective
-from stereosr_export.training.processes import Team, pick_device, team, workers
+from stereosr_export.training.processes import Team, pick_device, team, team_size, workers
 from stereosr_export.training.scenes import Pictures, Scene
 from stereosr_export.training.scoring import as_floats, score_scene
 from stereosr_export.zoo import find
@@ -57,6 +57,8 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
         raise UsageError(f"no loss named {config.loss!r}; there are {', '.join(LOSSES)}")
     if config.precision not in ("fp32", "bf16"):
         raise UsageError(f"precision is fp32 or bf16, not {config.precision!r}")
+    if config.batch % team_size():  # before the processes meet: one that leaves is an error to those that wait for it
+        raise UsageError(f"{team_size()} processes cannot share a batch of {config.batch}: pass another --batch")
     device, out = pick_device(), Path(config.out)
     torch.backends.cudnn.deterministic = True
     torch.manual_seed(config.seed)
@@ -143,8 +145,6 @@ class _Run:
     """What a checkpoint holds: weights, their moving average, the optimizer, where we are, the best score."""
 
     def __init__(self, model: nn.Module, config: TrainConfig, processes: Team, device: torch.device) -> None:
-        if config.batch % processes.size:
-            raise UsageError(f"{processes.size} processes cannot share a batch of {config.batch}: pass another --batch")
         self.model, self.config, self.processes, self.device = model, config, processes, device
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True

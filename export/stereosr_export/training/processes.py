@@ -50,10 +50,15 @@ class Team:
                 tensor.copy_(part.view_as(tensor))
 
 
+def team_size() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
     """Meet the other processes; alone, if torchrun started none."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
+    size = team_size()
     if size > 1:
         if device.type == "cuda":
             torch.cuda.set_device(device)
