@@ -37,7 +37,7 @@ class TrainConfig:
     ema: float = 0.999
     real_share: float = 0.35  # of the samples, from real stereo; the rest are warped photographs
     camera_share: float = 0.0  # of the samples, given the noise, mosaic and resampling of a stereo rig
-    photo_share: float = 0.0  # of the samples, degraded as in a photograph: blur, noise, JPEG
+    photo_share: float = 0.0  # of the samples, degraded as in a photograph or film: blur, noise, JPEG, H.264
     degrade: str = "clean"  # recipes of ``degrade.corrupt``, with commas; the scored scenes take them in turn
     shuffle_colours: bool = True
     swap_on_flip: bool = True  # a pair that is flipped horizontally exchanges its views; False: PASSRnet's authors

@@ -1,9 +1,11 @@
-"""From a scene to the photographs of it that people own: lens, sensor, in-camera processing, JPEG.
+"""From a scene to the photographs and films of it that people own: lens, sensor, in-camera processing, JPEG or H.264.
 
 The order is a camera's: the lens blurs, the sensor samples and adds noise, the mosaic is interpolated, edges are
-sharpened, the result is stored as JPEG. NTIRE 2023's track 3 and 2024's track 2 ("realistic degradation") are the
-field's version of it.
+sharpened, the result is stored as JPEG or as a frame of a film. NTIRE 2023's track 3 and 2024's track 2 ("realistic
+degradation") are the field's version of it, without films.
 """
+
+import io
 
 import cv2
 import numpy as np
@@ -18,6 +20,12 @@ Float = NDArray[np.float32]
 
 CLEAN = 0.15
 """Of the samples that stay as the field's benchmarks have them: a network must not forget clean input."""
+FILMED = 0.15
+"""Of the others that are a frame of a film."""
+FRAMES = 3
+"""Of such a film: an intra frame, and others that were predicted."""
+MACROBLOCK = 16
+"""H.264's unit, pixels."""
 
 
 def photograph(left: UInt8, right: UInt8, scale: int, rng: np.random.Generator) -> tuple[UInt8, UInt8]:
@@ -31,6 +39,9 @@ def photograph(left: UInt8, right: UInt8, scale: int, rng: np.random.Generator) 
 
     Returns:
         Both views, H / scale x W / scale x 3. Lens, processing and quality are the same in both, the noise is not.
+
+    Raises:
+        ModuleNotFoundError: without PyAV, which stereosr[train] brings.
     """
     if rng.random() < CLEAN:
         return imresize(left, 1 / scale), imresize(right, 1 / scale)
@@ -41,7 +52,15 @@ def photograph(left: UInt8, right: UInt8, scale: int, rng: np.random.Generator) 
         views = [
             np.asarray(cv2.filter2D(v, -1, lens, borderType=cv2.BORDER_REFLECT_101), dtype=np.uint8) for v in views
         ]
-    views = [sharpen(sensor.expose(_shrink(v, scale, shrink), rng)) for v in views]
+    views = [_shrink(v, scale, shrink) for v in views]
+
+    def expose() -> list[UInt8]:
+        return [sharpen(sensor.expose(v, rng)) for v in views]
+
+    if rng.random() < FILMED:
+        left, right = _film([expose() for _ in range(FRAMES)], rng)
+        return left, right
+    views = expose()
     for _ in range(_times_stored(rng)):
         views = _store(views, rng)
     return views[0], views[1]
@@ -113,13 +132,53 @@ def _store(views: list[UInt8], rng: np.random.Generator) -> list[UInt8]:
     down, across = (int(n) for n in rng.integers(0, 16, 2))
 
     def jpeg(picture: UInt8) -> UInt8:
-        offset = cv2.copyMakeBorder(picture, down, 0, across, 0, cv2.BORDER_REFLECT_101)
-        return through_jpeg(np.asarray(offset, dtype=np.uint8), quality, subsampling)[down:, across:]
+        return through_jpeg(_extend(picture, down, 0, across, 0), quality, subsampling)[down:, across:]
 
     if rng.random() < 1 / 7:
         left, right = np.split(jpeg(np.concatenate(views, 1)), 2, 1)
         return [left, right]
     return [jpeg(view) for view in views]
+
+
+def _film(frames: list[list[UInt8]], rng: np.random.Generator) -> list[UInt8]:
+    """A frame of a side-by-side film of CRF 16 to 30, which covers cameras and what is shared; blocks at any offset."""
+    crf, shown = int(rng.integers(16, 31)), int(rng.integers(len(frames)))
+    down, across = (int(n) for n in rng.integers(0, MACROBLOCK, 2))
+    height, width = frames[0][0].shape[:2]
+    below, beside = -(down + height) % MACROBLOCK, -(across + width) % MACROBLOCK
+    film = [np.concatenate([_extend(v, down, below, across, beside) for v in views], 1) for views in frames]
+    return [v[down : down + height, across : across + width] for v in np.split(through_h264(film, crf)[shown], 2, 1)]
+
+
+def through_h264(frames: list[UInt8], crf: int) -> list[UInt8]:
+    """Frames as they are decoded from H.264: x264 ``medium``, 4:2:0, one thread, so that the same come out again.
+
+    Args:
+        frames: each H x W x 3, RGB, uint8; H and W multiples of 16, so that no pixel is made up at the borders.
+        crf: constant rate factor, 0 (best) to 51.
+
+    Raises:
+        ModuleNotFoundError: without PyAV, which stereosr[train] brings.
+    """
+    import av  # only films need it
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as writer:
+        stream = writer.add_stream("libx264", rate=25, options={"crf": str(crf)})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt, stream.codec_context.thread_count = "yuv420p", 1
+        for frame in frames:
+            writer.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+        writer.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file, "r") as reader:
+        reader.streams.video[0].thread_type = "NONE"
+        return [np.asarray(frame.to_ndarray(format="rgb24"), dtype=np.uint8) for frame in reader.decode(video=0)]
+
+
+def _extend(view: UInt8, up: int, down: int, left: int, right: int) -> UInt8:
+    extended = cv2.copyMakeBorder(view, up, down, left, right, cv2.BORDER_REFLECT_101)
+    return np.asarray(extended, dtype=np.uint8)
 
 
 def _to_uint8(light: Float) -> UInt8:
