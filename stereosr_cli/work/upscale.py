@@ -369,5 +369,6 @@ def _json_line(result: Result, backend: Backend) -> dict[str, Any]:
         "peak_memory": result.peak_memory,
         "alignment": result.alignment,
         "apart": result.apart,
+        "shots": result.shots,
         "warnings": result.warnings,
     }

@@ -20,4 +20,4 @@ def twice(height: int, width: int) -> tuple[int, int]:
 video.SEGMENT = 8
 
 conversion = video.Conversion((Path(sys.argv[1]),), (Path(sys.argv[2]),), ("sbs", "sbs"), twice)
-conversion.run(lambda left, right: (doubled(left), doubled(right)), "key")
+conversion.run(lambda left, right, _time: (doubled(left), doubled(right)), "key")

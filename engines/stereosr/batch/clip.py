@@ -1,10 +1,11 @@
-"""A video, upscaled frame by frame; what is decided for it is decided once, for all of its frames."""
+"""A video, upscaled frame by frame; what is decided for it is decided before the first, for all frames of a shot."""
 
 import logging
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,8 @@ import numpy as np
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
 from stereosr.batch.pictures import described, infer, sample_type, tiling_notes
+from stereosr.batch.shots import Shot, best_look, find_shots, treatment_at
 from stereosr.errors import UsageError
-from stereosr.geometry.matching import match
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
 from stereosr.geometry.resize import reduce
 from stereosr.geometry.treatment import Treatment, choose_treatment
@@ -65,6 +66,10 @@ def upscale_clip(
     """
     started = time.perf_counter()
     video, clip = _opened(item, backend, settings)
+    if clip.is_misaligned:
+        clip = replace(clip, shots=tuple(find_shots(video, clip.treatment, settings)))
+        if changes := len(clip.shots) - 1:
+            clip.notes.append(f"what aligns the views changes at {changes} cut{'s' * (changes > 1)}")
     if settings.preview is not None:
         return _preview(item, video, clip, backend, settings, on_plan, on_frame)
     left = max(0, video.count - video.finished_frames(key))
@@ -86,6 +91,11 @@ def upscale_clip(
         peak_memory=peak_memory(),
         alignment=described(clip.treatment.alignment, clip.size),
         apart=clip.treatment.apart,
+        shots=[
+            {"start": float(shot.start), "apart": shot.treatment.apart}
+            | {"alignment": described(shot.treatment.alignment, clip.size)}
+            for shot in clip.shots
+        ],
         warnings=[*clip.notes, *done.notes, *tiling_notes(frames.plan, backend.spec, settings.tiles)],
     )
 
@@ -126,7 +136,9 @@ class Clip:
         name: what people know it by.
         view: the left one of that frame.
         report: what that frame shows of the pair.
-        treatment: what is done with every frame.
+        treatment: what is done with every frame, but for those of shots that need another one.
+        is_misaligned: whether something is done with any of the frames: worth a look at all shots.
+        shots: of a video whose shots were looked at.
         notes: what people should know, a line each.
         wraps: whether the left edge of a view goes on at its right edge.
         output_size: rows and columns of a view of the result.
@@ -136,8 +148,10 @@ class Clip:
     view: Picture
     report: PairReport
     treatment: Treatment
+    is_misaligned: bool
     notes: list[str]
     wraps: bool
+    shots: tuple[Shot, ...] = ()
     output_size: tuple[int, int] = (0, 0)
 
     @property
@@ -147,14 +161,29 @@ class Clip:
 
 
 def _look(video: Conversion, item: Item, settings: Settings) -> Clip:
-    views = [_in_order(*pair, settings) for pair in video.source.samples()]
-    left, right = max(views, key=lambda pair: len(match(pair[0].pixels, pair[1].pixels)))
-    report = check_pair_or_unknown(left, right)
-    treatment = choose_treatment(report, settings.rectify, keep_geometry=settings.keep_geometry)
+    looks = [_in_order(*pair, settings) for pair in video.source.samples()]
+    (left, _), report = best_look(looks)
+    treatment, *others = (
+        choose_treatment(each, settings.rectify, keep_geometry=settings.keep_geometry)
+        for each in (report, *(check_pair_or_unknown(*views) for views in looks))
+    )
+    misaligned = any(t.apart or t.alignment is not None for t in (treatment, *others))
     spherical = video.source.infos[0].tags.spherical
     named = re.search(r"(?<![^\W_])360(?![^\W_])", item.sources[0].stem) is not None
     wraps = named if spherical is None else spherical.is_full_circle
-    return Clip(item.name, left, report, treatment, list(treatment.notes), wraps)
+    return Clip(item.name, left, report, treatment, misaligned, list(treatment.notes), wraps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What a frame became, and of what."""
+
+    pixels: tuple[Pixels, Pixels]
+    treatment: Treatment
+    results: tuple[Picture, Picture]
+
+    def is_of(self, pixels: tuple[Pixels, Pixels], treatment: Treatment) -> bool:
+        return treatment == self.treatment and all(map(np.array_equal, pixels, self.pixels))
 
 
 class _Frames:
@@ -174,7 +203,8 @@ class _Frames:
         # An encoder looks ahead; of a segment it holds no more than its frames, at 1.5 samples a pixel. Beside it, some
         # frames wait for it, and some were read ahead.
         samples = 2 * clip.view.pixels.size
-        held = held_memory(clip.view.pixels, backend.spec.scale, dtype, clip.treatment)
+        treatments = [clip.treatment, *(shot.treatment for shot in clip.shots)]
+        held = max(held_memory(clip.view.pixels, backend.spec.scale, dtype, t) for t in treatments)
         held += (SEGMENT // 2 + QUEUE_DEPTH + 1) * samples * backend.spec.scale**2 * dtype.itemsize
         held += (QUEUE_DEPTH + 2) * samples * clip.view.pixels.itemsize
         height, width = clip.size
@@ -183,22 +213,23 @@ class _Frames:
         self.plan = plan_tiles(self._size, clip.report, backend.spec, settings.tiles, held)
         self.done = 0
         self._remaining, self._started = left, 0.0
-        self._last: tuple[tuple[Pixels, Pixels], tuple[Picture, Picture]] | None = None
+        self._last: _Done | None = None
 
-    def __call__(self, left: Picture, right: Picture) -> tuple[Picture, Picture]:
+    def __call__(self, left: Picture, right: Picture, time: Fraction) -> tuple[Picture, Picture]:
         left, right = _in_order(left, right, self._settings)
         pixels = left.pixels, right.pixels
-        if self._last is None or not all(map(np.array_equal, pixels, self._last[0])):
-            self._last = pixels, self._upscaled(left, right)
+        treatment = treatment_at(self._clip.shots, time) if self._clip.shots else self._clip.treatment
+        if self._last is None or not self._last.is_of(pixels, treatment):
+            self._last = _Done(pixels, treatment, self._upscaled(left, right, treatment))
         self.done += 1
         self._estimate()
         self._on_frame()
-        return self._last[1]
+        return self._last.results
 
-    def _upscaled(self, left: Picture, right: Picture) -> tuple[Picture, Picture]:
+    def _upscaled(self, left: Picture, right: Picture, treatment: Treatment) -> tuple[Picture, Picture]:
         dtype = sample_type(left, self._settings)
         views = self._widened(left), self._widened(right)
-        results = infer(views, self._backend, self.plan, dtype, self._clip.treatment, self._keep, lambda: None)
+        results = infer(views, self._backend, self.plan, dtype, treatment, self._keep, lambda: None)
         cut = self._wrap * self._backend.spec.scale
         first, second = (result[:, cut : result.shape[1] - cut] for result in results)
         return Picture(reduce(first, *self._clip.output_size)), Picture(reduce(second, *self._clip.output_size))
@@ -239,9 +270,9 @@ def _preview(
     pictures = [target.with_name(f"{target.stem}_preview_{float(at):09.3f}s.png") for at in times]
     if not settings.overwrite and (others := [path for path in pictures if path.exists()]):
         raise UsageError(f"{others[0]} exists: overwrite it, or give another folder", settings=("overwrite", "out"))
-    for picture, views in zip(pictures, video.source.views_at(times), strict=False):
+    for picture, at, views in zip(pictures, times, video.source.views_at(times), strict=False):
         started = time.perf_counter()
-        pair = frames(*views)
+        pair = frames(*views, at)
         spent.append(time.perf_counter() - started)
         layout = "sbs" if item.out_layout == "pair" else item.out_layout
         write_pictures([(picture, join_views(*pair, layout, target))])

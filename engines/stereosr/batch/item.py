@@ -89,6 +89,7 @@ class Result:
         precision: what ran, e.g. ``fp16``; says so if some tiles were done in another one.
         alignment: of the right view, as ``described`` tells it; None where there was none.
         apart: each view was upscaled without the other, as they cannot be aligned.
+        shots: of a video with a misaligned one, where each begins, in seconds, and its ``alignment`` and ``apart``.
         warnings: what people should know about this item, a line each.
     """
 
@@ -108,4 +109,5 @@ class Result:
     precision: str = ""
     alignment: dict[str, Any] | None = None
     apart: bool = False
+    shots: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -20,7 +20,7 @@ from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout, detect_halves, is_right_first, join_views
 from stereosr.io.video_encode import Style, VideoOptions, choose_style, output_suffix, write_segment
 from stereosr.io.video_mux import MuxPlan, end_of_segment, join, plan_mux
-from stereosr.io.video_source import Span, StereoSource, ViewReader, av_errors, sample, stream_count
+from stereosr.io.video_source import Gray, Span, StereoSource, ViewReader, av_errors, sample, stream_count
 from stereosr.io.video_tags import Tags, packing_of
 from stereosr.types import Pixels
 
@@ -40,8 +40,8 @@ _WRITTEN: tuple[Layout, ...] = (*_READ, "anaglyph")
 
 _log = logging.getLogger("stereosr")
 _T = TypeVar("_T")
-Work = Callable[[Picture, Picture], tuple[Picture, Picture]]
-"""What is done to the views of a frame."""
+Work = Callable[[Picture, Picture, Fraction], tuple[Picture, Picture]]
+"""What is done to the views of a frame; it is told when the frame is shown, seconds from the first one."""
 
 
 def check_layouts(path: Path, layout: Layout, out_layout: Layout) -> None:
@@ -139,6 +139,10 @@ class Conversion:
         start = Fraction(0) if self._span is None else self._span.start
         return [start + total * (2 * i + 1) // (2 * count) / rate for i in range(count)]
 
+    def thumbnails(self) -> Iterator[tuple[Fraction, Gray]]:
+        """As those of the source, of what is to be done."""
+        return self.source.thumbnails(self._span or Span())
+
     def finished_frames(self, key: str) -> int:
         """How many frames a ``run`` with this ``key`` would find done."""
         note = self._parts / "key"
@@ -154,7 +158,7 @@ class Conversion:
         tried with the real containers. The targets appear when they are whole.
 
         Args:
-            work: is given the left and the right view. What it raises passes through unchanged.
+            work: is given the left and the right view and their time. What it raises passes through unchanged.
             key: another run with the same one goes on where this one was stopped.
             before_rename: called with the targets and the finished files that are about to get their names; an error
                 it raises prevents that.
@@ -283,7 +287,8 @@ class Conversion:
             _SegmentWriter(self._parts, before, style) as out,
         ):
             for pts, left, right in frames:
-                out.put((pts - ticks, self._pictures(*work(left, right))))
+                time = pts * info.time_base - info.start
+                out.put((pts - ticks, self._pictures(*work(left, right, time))))
 
     def _join(self, segments: list[Path], plans: list[MuxPlan], notes: list[str]) -> dict[Path, Path]:
         """The targets and the finished files that are to get their names; adds to ``notes``."""

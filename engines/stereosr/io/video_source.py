@@ -8,11 +8,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stereosr.errors import StereosrError, UsageError, install_hint
 from stereosr.io.images import Picture
 from stereosr.io.layouts import Layout, is_right_first, split_halves
 from stereosr.io.video_tags import Orientation, Tags, find_box, read_orientation, read_tags
 from stereosr.types import Pixels
+
+Gray = NDArray[np.uint8]
 
 # Colour matrices (ITU-T H.273) that swscale knows; 0 is RGB, 2 unspecified.
 _MATRICES = (1, 4, 5, 6, 7, 9)
@@ -397,6 +402,25 @@ class StereoSource:
         found = [frames_at(info.path, times, which) for info, (_, which) in self._streams()]
         for shown in zip(*found, strict=False):
             yield self._views(list(shown))
+
+    def thumbnails(self, span: Span) -> Iterator[tuple[Fraction, Gray]]:
+        """Each frame of a part, of the left one of two streams: seconds from the first frame, and its brightness.
+
+        Returns:
+            A time and 36 x 64 samples, uint8, for each frame.
+
+        Raises:
+            StereosrError: if the file cannot be read.
+        """
+        reader, info = FrameReader(self.infos[0]), self.infos[0]
+        reader.start = span.start
+        for frame in reader:
+            time = frame.pts * info.time_base - info.start
+            if span.end is not None and time >= span.end:
+                return
+            if span.holds(time):
+                with av_errors(f"cannot read {self.name}"):
+                    yield time, frame.to_ndarray(width=64, height=36, format="gray", interpolation="AREA")
 
     def reader(self) -> "ViewReader":
         """A reader of all the views, from the first frame on."""

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ av = pytest.importorskip("av", reason="needs PyAV")
 
 HR = ROOT / "engines/stereosr/models/bundled/examples/render"
 LEFT, RIGHT = (read_picture(HR / f"hr{i}.png").pixels for i in (0, 1))
+Work = Callable[[Picture, Picture], tuple[Picture, Picture]]
 FAST = {"crf": "8", "preset": "ultrafast"}
 
 
@@ -86,8 +87,8 @@ def conversion(source: Path, target: Path, layouts: tuple[Any, Any] = ("sbs", "s
     return Conversion((source,), (target,), layouts, twice, VideoOptions(**options))
 
 
-def convert(source: Path, target: Path, layouts: tuple[Any, Any], work: video.Work, key: str, **options: Any) -> None:
-    conversion(source, target, layouts, **options).run(work, key)
+def convert(source: Path, target: Path, layouts: tuple[Any, Any], work: Work, key: str, **options: Any) -> None:
+    conversion(source, target, layouts, **options).run(lambda left, right, _time: work(left, right), key)
 
 
 def frames(path: Path) -> list[tuple[Fraction, Pixels]]:
@@ -360,7 +361,7 @@ def test_frames_are_read_ahead_and_encoded_while_others_are_worked_on(tmp_path, 
     monkeypatch.setattr(video_source.StereoSource, "samples", lambda *_: [tuple(map(Picture, views(0)))])
     monkeypatch.setattr(video_source, "to_pixels", reads)
     monkeypatch.setattr(video, "write_segment", writes)
-    conversion_of_it.run(works, "key")
+    conversion_of_it.run(lambda left, right, _time: works(left, right), "key")
     assert waited == [True, True]
 
 
@@ -374,7 +375,7 @@ def test_who_is_told_before_the_video_appears_can_prevent_it(tmp_path):
         raise UsageError("something is there")
 
     with pytest.raises(UsageError, match="something is there"):
-        conversion(source, target).run(doubled, "key", refuses)
+        conversion(source, target).run(lambda left, right, _time: doubled(left, right), "key", refuses)
     assert not target.exists()
 
 
