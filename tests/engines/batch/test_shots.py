@@ -136,7 +136,7 @@ def moving(seed, frames, speed=1):
     """A textured scene that moves sideways."""
     rng = np.random.default_rng(seed)
     wide = rng.integers(0, 256, (9, 80)).astype(np.float32).repeat(4, 0).repeat(8, 1)
-    smooth = sum(np.roll(wide, n, 1) for n in range(-8, 9)) / 17
+    smooth = np.mean([np.roll(wide, n, 1) for n in range(-8, 9)], 0)
     return [smooth[:, speed * n : speed * n + 64].astype(np.uint8) for n in range(frames)]
 
 
