@@ -17,7 +17,8 @@ from torch import nn
 from stereosr.errors import StereosrError
 from stereosr.models.spec import METADATA_KEY, ModelSpec
 from stereosr_export.cost import cost
-from stereosr_export.operators import OPSET, add_function_bodies
+from stereosr_export.layers.attention import reach_of
+from stereosr_export.operators import OPSET, add_function_bodies, expand_windows
 from stereosr_export.verify import verify
 from stereosr_export.zoo import ZooModel
 
@@ -69,12 +70,13 @@ def spec_of(model: ZooModel, network: nn.Module, scale: int, trained_on: str, li
         trained_on=trained_on,
         license=license,
         gmacs=round(cost(model, scale).gmacs, 2),
+        reach=reach_of(network),
     )
 
 
 def trace(network: nn.Module, model: ZooModel) -> onnx.ModelProto:
     """The network's graph, simplified; without a specification, and not yet compared with the network."""
-    traced = _trace(network, model)
+    traced = expand_windows(_trace(network, model))
     graph = _share_weights(onnxslim.slim(traced))
     add_function_bodies(graph)
     _take_shapes(graph.graph, traced.graph)

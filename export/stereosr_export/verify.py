@@ -9,9 +9,12 @@ from torch import Tensor, nn
 
 from stereosr.backends.ort_session import load_onnxruntime
 from stereosr.errors import StereosrError
+from stereosr_export.layers.attention import reach_of
 from stereosr_export.zoo import ZooModel
 
 DRAWS = 5
+WIDE = 256
+"""The longest reach of which windows are tried: those of longer ones differ in nothing, and take long."""
 ROUNDING = 1e-6
 """What two computations of one thing in single precision may differ by, relative to its size."""
 
@@ -19,7 +22,8 @@ ROUNDING = 1e-6
 def verify(path: Path, network: nn.Module, model: ZooModel) -> float:
     """The largest difference between the file and ``network``, relative to the output's largest value.
 
-    Sizes: the least that the model takes, odd ones, one wider than high, a batch of three; left and right differ.
+    Sizes: the least that the model takes, odd ones, one wider than high, a batch of three, rows of several windows of
+    the attention; left and right differ.
     PASSRnet has a threshold (eq. 4), where rounding alone decides between two outputs: a pair for which the network
     itself jumps when its input is changed by rounding proves nothing, and another one is drawn.
 
@@ -30,7 +34,10 @@ def verify(path: Path, network: nn.Module, model: ZooModel) -> float:
     rows, columns = model.mean_window or (8, 8)
     generator = torch.Generator().manual_seed(0)
     worst = 0.0
-    for batch, height, width in ((1, rows, columns), (3, rows + 2, columns + 1), (1, rows + 18, columns + 101)):
+    sizes = [(1, rows, columns), (3, rows + 2, columns + 1), (1, rows + 18, columns + 101)]
+    if (reach := reach_of(network)) is not None and reach <= WIDE:
+        sizes.append((1, rows, max(columns, 7 * reach + 5)))
+    for batch, height, width in sizes:
         for _ in range(DRAWS):
             left, right = torch.rand(2, batch, 3, height, width, generator=generator)
             expected = _outputs(network, left, right)

@@ -8,6 +8,15 @@ import click
 from stereosr_cli import options
 
 
+def _reach(_ctx: click.Context, _param: click.Parameter, value: str | None) -> int | str | None:
+    """A number of columns, or ``full``."""
+    if value in (None, "full"):
+        return value
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"{value!r} is neither a whole number from 1 on nor 'full'")
+    return int(value)
+
+
 @click.command()
 @click.argument("model", required=False)
 @options.scale("as the weights are")
@@ -22,6 +31,12 @@ from stereosr_cli import options
     help="Of the pictures that the weights were trained on; auto: NAFNet's files are BGR.",
 )
 @click.option("--name", help="Of the engine, by which -n finds it.  [default: the model's]")
+@click.option(
+    "--reach",
+    callback=_reach,
+    metavar="N|full",
+    help="LR columns to either side in which each pixel looks for its match, or full for whole rows.  [default: 128]",
+)
 @click.option("--trained-on", default="", help="What the weights were trained on, for the file's specification.")
 @click.option("--license", default="", help="Terms of the weights, for the file's specification.")
 @click.option(

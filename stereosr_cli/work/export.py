@@ -26,6 +26,7 @@ class ExportOptions:
 
     Attributes:
         name: of the engine, None for the model's.
+        reach: of the attention, in LR columns; None for the model's.
         target: compute capabilities to build engines for.
         size: of a fixed tile, None for any.
         out: a file; for triton, a folder.
@@ -36,6 +37,7 @@ class ExportOptions:
     weights: Path | None
     channel_order: Literal["auto", "rgb", "bgr"]
     name: str | None
+    reach: int | Literal["full"] | None
     trained_on: str
     license: str
     file_format: Literal["onnx", "tensorrt", "triton"]
@@ -50,7 +52,8 @@ def export(options: ExportOptions) -> None:
     """Do what the options ask for, scale by scale."""
     if options.file_format == "triton" and options.out is None:
         raise UsageError("a Triton model repository is a folder: say with -o which one")
-    ready = _bundled(options) if options.weights is None and options.name is None else {}
+    as_it_is = options.weights is None and options.name is None and options.reach is None
+    ready = _bundled(options) if as_it_is else {}
     need("onnx", "onnxruntime", *(() if ready else ("torch", "onnxscript")), extra="export,cpu")
     if options.file_format == "tensorrt":
         build_targets(
@@ -126,9 +129,12 @@ def _export_weights(
 ) -> tuple[ModelSpec, float]:
     """Write one ONNX file; gives what it says of itself, and how far it is from torch."""
     from stereosr_export.checkpoints import load_network, provenance
+    from stereosr_export.layers.attention import set_reach
     from stereosr_export.to_onnx import export, spec_of
 
     network = load_network(model, scale, source, options.channel_order)
+    if options.reach is not None and not set_reach(network, None if options.reach == "full" else options.reach):
+        raise UsageError(f"the attention of {model.name} has no reach that could be set", settings=("reach",))
     said = {"trained_on": options.trained_on, "license": options.license}
     if options.weights is None:
         said = provenance(source) | {key: value for key, value in said.items() if value}

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from command import failed, in_process, stereosr
 from fakes import random_pair
 from stereosr.backends.base import RunOptions
 from stereosr.backends.ort_cpu import OrtCpu
+from stereosr.models.library import BUNDLED
 from stereosr.models.spec import read_spec
 from stereosr.types import StereoPair
 
@@ -46,6 +48,22 @@ def test_wrong_calls_name_the_fix(tmp_path):
     failed(in_process("export", STEREOSR_HOME=str(tmp_path)), 2, "gcssr_x4.onnx exists", "--overwrite")
     failed(in_process("export", "-o", tmp_path / "mine.onnx"), 2, "x2 and x4", "pass -s")
     failed(in_process("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")
+    failed(in_process("export", "--reach", "0"), 2, "'0' is neither a whole number from 1 on nor 'full'")
+    out = tmp_path / "far.onnx"
+    failed(in_process("export", "--weights", path, "--reach", 64, "-o", out), 2, "attention of srcnn has no reach")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("asked", "found"), [("full", None), ("300", 300)])
+def test_an_engine_looks_as_far_as_asked(tmp_path, asked, found):
+    out = tmp_path / "far.onnx"
+    done = in_process("export", "gcssr", "-s", 4, "--reach", asked, "-o", out)
+    assert done.returncode == 0, done.stderr
+    bundled = BUNDLED / "gcssr_x4.onnx"
+    assert replace(read_spec(out), scores={}) == replace(read_spec(bundled), scores={}, reach=found)
+    pair = random_pair(4, 900, 1)
+    far, near = (OrtCpu(file, RunOptions()).infer(pair) for file in (out, bundled))
+    assert np.abs(far.left - near.left).max() > 1e-6
 
 
 def test_own_weights_are_exported_at_the_scales_there_are_and_say_what_they_are_of(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from stereosr.backends.base import Backend
 from stereosr.batch.item import Item, Result, Settings
-from stereosr.batch.pictures import described, infer, sample_type, tiling_notes
+from stereosr.batch.pictures import described, infer, reach_notes, sample_type, tiling_notes
 from stereosr.batch.shots import Shot, best_look, find_shots, treatment_at
 from stereosr.errors import UsageError
 from stereosr.geometry.pair_check import PairReport, check_pair_or_unknown
@@ -96,7 +96,12 @@ def upscale_clip(
             | {"alignment": described(shot.treatment.alignment, clip.size)}
             for shot in clip.shots
         ],
-        warnings=[*clip.notes, *done.notes, *tiling_notes(frames.plan, backend.spec, settings.tiles)],
+        warnings=[
+            *clip.notes,
+            *done.notes,
+            *reach_notes(clip.report, backend.spec, clip.size[1]),
+            *tiling_notes(frames.plan, backend.spec, settings.tiles),
+        ],
     )
 
 

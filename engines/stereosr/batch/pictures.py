@@ -157,7 +157,11 @@ def upscale_views(
         peak_memory=peak_memory(),
         alignment=described(treatment.alignment, views.size),
         apart=treatment.apart,
-        warnings=[*treatment.notes, *tiling_notes(plan, backend.spec, settings.tiles)],
+        warnings=[
+            *treatment.notes,
+            *reach_notes(views.report, backend.spec, views.size[1]),
+            *tiling_notes(plan, backend.spec, settings.tiles),
+        ],
     )
 
 
@@ -247,6 +251,19 @@ def described(alignment: Alignment | None, size: tuple[int, int]) -> dict[str, A
 def sample_type(picture: Picture, settings: Settings) -> "np.dtype[Any]":
     """The type of a result's samples: of the depth asked for, or as read."""
     return picture.pixels.dtype if settings.depth is None else np.dtype(f"uint{settings.depth}")
+
+
+def reach_notes(report: PairReport, spec: ModelSpec, width: int) -> list[str]:
+    """What people should know of a pair that shows near things further apart than a model looks, a line each."""
+    if spec.reach is None or report.measured is None or width <= 4 * spec.reach:
+        return []  # four times the reach is seen whole
+    apart = max(map(abs, report.measured.disparity))
+    if apart <= spec.reach:
+        return []
+    return [
+        f"near things are up to {apart:.0f} px apart in the views, and {spec.name} looks {spec.reach} px far to either "
+        "side: there the views help each other less, unless its engine is exported with a longer reach"
+    ]
 
 
 def tiling_notes(plan: TilePlan, spec: ModelSpec, settings: TileSettings) -> list[str]:

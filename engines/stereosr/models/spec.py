@@ -63,6 +63,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: _text(value) and bool(re.fullmatch("([0-9a-f]{64})?", value)),
     ),
     "max_tile": ("two whole numbers from 1 on, or null", lambda value: value is None or _two(1)(value)),
+    "reach": ("a whole number from 1 on, or null", lambda value: value is None or _whole(1, 2**31)(value)),
 }
 """Of each field of a ModelSpec: what it must be, in words and as a test."""
 
@@ -82,6 +83,7 @@ class ModelSpec:
         halo: LR rows and columns that a tile needs beside itself, to agree with the whole picture.
         memory: working memory in bytes an LR pixel of both views, and in bytes a pixel and column (attention maps).
         mean_window: TLSC's window in LR pixels, None for a model without it.
+        reach: LR columns to either side in which a pixel finds its matches, at least; None for the whole row.
         gmacs: 10^9 multiply-accumulates for both views of 320 x 180 (NTIRE 2024's counting size), attention included.
         scores: PSNR in dB by benchmark, as measured for the model card.
         fp32_sha256: of an fp16 file, the sha256 of the fp32 file that it was made from; else empty.
@@ -107,6 +109,7 @@ class ModelSpec:
     scores: dict[str, float] = field(default_factory=dict)
     fp32_sha256: str = ""
     max_tile: tuple[int, int] | None = None
+    reach: int | None = None
 
     def __post_init__(self) -> None:
         for name, (wanted, good) in _RULES.items():

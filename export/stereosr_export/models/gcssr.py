@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stereosr_export.layers.attention import row_attention
+from stereosr_export.layers.attention import REACH, centred, row_attention
 from stereosr_export.layers.views import split_views
 from stereosr_export.models.nafssr import Pointwise
 from stereosr_export.zoo import ZooModel
@@ -29,8 +29,9 @@ TAKEN = 0.3
 HALO = 2 * BLOCKS + 2
 """Rows that a pixel depends on, up and down: one a convolution."""
 
-MEMORY_PER_CHANNEL = 90
-"""Bytes that onnxruntime holds, an LR pixel and channel, as NAFSSR's."""
+MEMORY_PER_CHANNEL = 97
+"""Bytes that onnxruntime holds, an LR pixel and channel, as NAFSSR's: 5,928 a pixel were measured at 94 x 310, 6,182
+at 100 x 1920."""
 
 
 class GatedConvolutions(nn.Module):
@@ -64,10 +65,12 @@ class StereoMatch(nn.Module):
     """Each row takes from the same row of the other view what resembles it. N x H x W x C each.
 
     As NAFSSR's SCAM (section 3.2), but a match from the first iteration on: both views are described by one matrix,
-    the row's mean over both views is removed, and scores are cosines times the square of a learned ``sharpness``.
+    the mean of the row over both views is removed, and scores are cosines times the square of a learned ``sharpness``.
     Different random matrices match nothing, and what most pixels of a row share hides what tells them apart.
     Exchanging the views exchanges the outputs.
     """
+
+    reach: int | None = REACH
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -78,16 +81,14 @@ class StereoMatch(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         a, b = self._descriptions(left, right)
-        to_left = row_attention(a, b, self.take(right, self.scale))
-        to_right = row_attention(b, a, self.take(left, self.scale))
+        to_left = row_attention(a, b, self.take(right, self.scale), self.reach)
+        to_right = row_attention(b, a, self.take(left, self.scale), self.reach)
         return left + to_left, right + to_right
 
     def _descriptions(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors times ``sharpness``, so that their products are the scores."""
         # In single precision: the mean may be far larger than what is left without it.
-        a, b = self.describe(left).float(), self.describe(right).float()
-        mean = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
-        a, b = a - mean, b - mean
+        a, b = centred(self.describe(left).float(), self.describe(right).float(), self.reach)
         return self._to_length(a), self._to_length(b)
 
     def _to_length(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stereosr_export.layers.attention import row_attention
+from stereosr_export.layers.attention import REACH, row_attention
 from stereosr_export.layers.norm import Norm
 from stereosr_export.layers.tlsc import LocalMean, pooling_window
 from stereosr_export.zoo import ZooModel
@@ -19,8 +19,9 @@ PATCH = (30, 90)
 """LR rows and columns of a training patch (section 4.1); TLSC's window follows from it."""
 
 
-MEMORY_PER_CHANNEL = 50
-"""Bytes that onnxruntime was seen to hold, an LR pixel and channel (44 to 45, both views, from 320 to 1920 columns)."""
+MEMORY_PER_CHANNEL = 70
+"""Bytes that onnxruntime holds, an LR pixel and channel of both views; as much a third more, see ``TAKEN_BY_TILES``:
+3,350 bytes a pixel were measured at 94 x 310, 4,474 at 100 x 1920."""
 
 
 class Pointwise(nn.Conv2d):
@@ -91,6 +92,8 @@ class SCAM(nn.Module):
     transposing an H x W x W map, and lets a runtime compute either direction without holding one.
     """
 
+    reach: int | None = REACH
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.scale = width**-0.5
@@ -103,8 +106,8 @@ class SCAM(nn.Module):
         (query,) = self.norm_l.project(left, self.l_proj1.matrix(self.scale))
         (key,) = self.norm_r.project(right, self.r_proj1.matrix())
         # Rows of a softmax sum to one, so a factor on the result may as well stand on the values.
-        to_left = row_attention(query, key, self.r_proj2(right, self.beta))
-        to_right = row_attention(key, query, self.l_proj2(left, self.gamma))
+        to_left = row_attention(query, key, self.r_proj2(right, self.beta), self.reach)
+        to_right = row_attention(key, query, self.l_proj2(left, self.gamma), self.reach)
         return left + to_left, right + to_right
 
 

@@ -38,6 +38,8 @@ def changed(**changes: object) -> str:
         ("min_tile", [0, 8]),
         ("min_tile", 8),
         ("max_tile", ["a", "b"]),
+        ("reach", 0),
+        ("reach", "full"),
         ("mean_window", [0, 0]),
         ("halo", -1),
         ("memory", [1.5, 0]),
