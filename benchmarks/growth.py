@@ -1,9 +1,10 @@
-"""How time and memory of NAFSSR-T x4 grow with the picture, whole, in one tile: 90 x 160 to 1080 x 1920 LR.
+"""How time and memory of an x4 engine grow with the picture, whole, in one tile.
 
-    python benchmarks/growth.py [--threads N] [--sizes 90x160 ...] [-o benchmarks/results/growth]
+    python benchmarks/growth.py [-n MODEL] [--threads N] [--sizes 48x480 48x960 ...] [-o benchmarks/results/growth]
 
-Each size runs in a process of its own, once for the memory and once for the time, under onnxruntime's profiler, which
-says what share of the time each operator takes. Writes OUT.json and OUT.png.
+MODEL is a name or a file. Without sizes it is one height, in widths that double. Each size runs in a process of its
+own, once for the memory and once for the time, under the profiler of onnxruntime, which says what share of the time
+each operator takes. Writes OUT.json and OUT.png.
 """
 
 import argparse
@@ -22,14 +23,14 @@ from stereosr.evaluation.timing import seconds
 from stereosr.models.library import find_model
 from stereosr.system import default_threads, machine
 
-SIZES = ["90x160", "180x320", "270x480", "360x640", "540x960", "720x1280", "1080x1920"]
+SIZES = ["48x480", "48x960", "48x1920", "48x3840", "48x7680"]
 
 
-def measure(size: str, threads: int) -> dict[str, Any]:
+def measure(model: str, size: str, threads: int) -> dict[str, Any]:
     """Seconds of one pair, resident memory it took beyond the loaded model in MB, share of the time by operator."""
     height, width = map(int, size.split("x"))
     before = _peak_mb()
-    with Profiled(threads) as profiled:
+    with Profiled(model, threads) as profiled:
         profiled.run(*random_pair(45, 135))
         loaded = _peak_mb()
         pair = random_pair(height, width)
@@ -50,17 +51,17 @@ def random_pair(height: int, width: int) -> Any:
 
 
 class Profiled:
-    """The bundled x4 engine under onnxruntime's profiler. ``shares``: what part of the time each operator took.
+    """An x4 engine under onnxruntime's profiler. ``shares``: what part of the time each operator took.
 
     Of all runs together, by the kind of operator, the largest eight.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, model: str, threads: int) -> None:
         self._folder = tempfile.TemporaryDirectory()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.enable_profiling, options.profile_file_prefix = True, f"{self._folder.name}/profile"
-        path = str(find_model("nafssr-t", 4))
+        path = str(find_model(model, 4))
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.shares: dict[str, float] = {}
 
@@ -111,21 +112,23 @@ def plot(rows: dict[str, dict[str, Any]], out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
+    parser.add_argument("-n", "--model", default="gcssr")
     parser.add_argument("--threads", type=int, default=default_threads())
     parser.add_argument("--sizes", nargs="+", default=SIZES)
     parser.add_argument("--one", help="measure one size and print it; what the other processes do")
     parser.add_argument("-o", "--out", type=Path)
     chosen = parser.parse_args()
     if chosen.one:
-        sys.stdout.write(json.dumps(measure(chosen.one, chosen.threads)))
+        sys.stdout.write(json.dumps(measure(chosen.model, chosen.one, chosen.threads)))
         return
     rows = {}
     for size in chosen.sizes:
-        command = [sys.executable, __file__, "--one", size, "--threads", str(chosen.threads)]
+        command = [sys.executable, __file__, "-n", chosen.model, "--one", size, "--threads", str(chosen.threads)]
         rows[size] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         sys.stdout.write(f"{size}: {rows[size]}\n")
         sys.stdout.flush()
     report = {
+        "model": chosen.model,
         "machine": machine() | {"threads": chosen.threads},
         "sizes": rows,
         "time_grows_by_the_power_of_the_area": exponents(rows, "seconds"),

@@ -33,6 +33,11 @@ def _complete_preset(_ctx: click.Context, _param: click.Parameter, incomplete: s
 @cloup.option_group(
     "How",
     click.option("--iterations", type=click.IntRange(1), help="Steps of the optimiser."),
+    click.option(
+        "--hours",
+        type=click.FloatRange(0, min_open=True),
+        help="End after so much time, instead of --iterations; the rate falls until then.",
+    ),
     click.option("--batch", type=click.IntRange(1), help="Patch pairs an iteration."),
     click.option("--lr", type=float, help="Largest learning rate."),
     click.option("--loss", help="l1, mse, charbonnier or psnr."),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stereosr.errors import UsageError
 from stereosr_cli.extras import need
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class TrainOptions:
     validation: str | None
     out: str | None
     iterations: int | None
+    hours: float | None
     batch: int | None
     lr: float | None
     loss: str | None
@@ -32,6 +34,8 @@ class TrainOptions:
 
 def train(source: str | None, options: TrainOptions, threads: int | None) -> None:
     """Train by the preset or TOML file ``source``; options win over it."""
+    if options.hours and options.iterations:
+        raise UsageError("a run ends after --hours or after --iterations: pass one of them")
     need("torch", "safetensors", extra="train")
     import torch
 

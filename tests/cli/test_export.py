@@ -50,7 +50,9 @@ def test_wrong_calls_name_the_fix(tmp_path):
     failed(in_process("export", "-s", 2, "-o", path / "mine.onnx"), 2, f"{path} is a file")
     failed(in_process("export", "--reach", "0"), 2, "'0' is neither a whole number from 1 on nor 'full'")
     out = tmp_path / "far.onnx"
-    failed(in_process("export", "--weights", path, "-s", 2, "--reach", 64, "-o", out), 2, "attention of srcnn has no reach")
+    failed(
+        in_process("export", "--weights", path, "-s", 2, "--reach", 64, "-o", out), 2, "attention of srcnn has no reach"
+    )
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from command import failed, in_process, stereosr
 from shared_data import ROOT
 from stereosr.errors import UsageError
 from stereosr.evaluation.degrade import degrade
+from stereosr_export.training import loop
 from stereosr_export.training.camera import record
 from stereosr_export.training.config import TrainConfig, complete, learning_rate, presets, read_settings
 from stereosr_export.training.data import Patches, cut
@@ -368,6 +370,23 @@ def test_a_finished_run_has_a_plot(data):
     pytest.importorskip("matplotlib")
     train(config(data), quiet)
     assert cv2.imread(str(data / "run/log.png")).std() > 10
+
+
+def test_a_run_ends_by_the_clock_with_its_rate_at_the_end(data, monkeypatch):
+    seconds = iter(range(0, 1000, 10))  # of a clock that is looked at every second iteration
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    monkeypatch.setattr(loop, "REPORT_EVERY", 2)
+    rows = []
+    train(config(data, iterations=4, hours=61 / 3600, validate_every=10), rows.append)
+    assert rows[-1].iteration == rows[-1].iterations == 12  # five seconds each
+    assert rows[-1].psnr is not None
+    assert rows[-1].lr < rows[1].lr / 10
+    train(config(data, iterations=14, validate_every=10), rows.append)  # and goes on like any other
+    assert rows[-1].iteration == 14
+
+
+def test_a_run_does_not_end_twice():
+    failed(in_process("train", "nafssr-t-x2", "--hours", 1, "--iterations", 5), 2, "--hours or after --iterations")
 
 
 def test_another_configuration_does_not_go_on_in_the_same_folder(data):

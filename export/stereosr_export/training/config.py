@@ -23,6 +23,7 @@ class TrainConfig:
     out: str
     validation: str | None = None  # folder of scenes to score; None: some of the data, which are held back
     iterations: int = 100_000
+    hours: float | None = None  # after which a run ends, counted from each start; iterations then follow from the pace
     batch: int = 32  # of all processes together
     patch: tuple[int, int] | None = None  # LR rows x columns; None: the model's own
     loss: str = "l1"

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import cycle
 from pathlib import Path
 
@@ -40,12 +40,15 @@ log = logging.getLogger("stereosr")
 REPORT_EVERY = 50
 """Iterations from one row of the log to the next."""
 
+NEVER = 10**9
+"""Iterations of a run that ends by the clock, until its pace is known."""
+
 
 def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
     """Train, going on from ``out/last.pt`` if it is there; gives the best weights, ``out/best.safetensors``.
 
     Everything random is a function of the seed and the iteration. A run that was killed and started again is the
-    same run; only ``iterations`` and ``cooldown`` may differ between the two, which move the fall of the rate. So is
+    same run; only ``iterations``, ``hours`` and ``cooldown`` may differ, which move the fall of the rate. So is
     one that torchrun starts in several processes, but for the order of sums; its first one alone writes and reports.
 
     Raises:
@@ -95,20 +98,25 @@ def train(config: TrainConfig, report: Callable[[Progress], None]) -> Path:
         for lr, hr in loader:
             total += run.step(as_floats(lr, device), as_floats(hr, device))
             count += 1
-            validate = run.iteration % config.validate_every == 0 or run.iteration == config.iterations
+            last = run.iteration == run.config.iterations
+            validate = run.iteration % config.validate_every == 0 or last
             if run.iteration % REPORT_EVERY == 0 or validate:
                 processes.average([total])
                 mean, total, count = float(total) / count, torch.zeros((), device=device), 0
                 if not math.isfinite(mean):
                     raise StereosrError(f"the loss is {mean} at iteration {run.iteration}; lower lr and start again")
                 score = run.validate(pictures.held_back) if validate else None
-                rate, seconds = learning_rate(config, run.iteration - 1), time.monotonic() - started
+                rate, seconds = learning_rate(run.config, run.iteration - 1), time.monotonic() - started
+                if config.hours and not last:
+                    run.end_after(3600 * config.hours, seconds)
                 if processes.rank == 0:
-                    row = Progress(run.iteration, config.iterations, mean, rate, seconds, score)
+                    row = Progress(run.iteration, run.config.iterations, mean, rate, seconds, score)
                     history.append(out / "log.csv", row)
                     if score is not None:
                         run.save(out, score)
                     report(row)
+            if last:
+                break
         if processes.rank == 0:
             history.plot(out / "log.csv")
     return out / "best.safetensors"
@@ -145,18 +153,26 @@ class _Run:
     """What a checkpoint holds: weights, their moving average, the optimizer, where we are, the best score."""
 
     def __init__(self, model: nn.Module, config: TrainConfig, processes: Team, device: torch.device) -> None:
-        self.model, self.config, self.processes, self.device = model, config, processes, device
+        self.model, self.processes, self.device = model, processes, device
+        self.config = replace(config, iterations=NEVER) if config.hours else config
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
         self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        self.iteration = 0
+        self.iteration = self.first = 0
         self.best = -math.inf
 
     def samples(self) -> range:
         """The indices of this process's samples, from here to the end: every process takes its turn in each batch."""
         first, end = self.iteration * self.config.batch, self.config.iterations * self.config.batch
         return range(first + self.processes.rank, end, self.processes.size)
+
+    def end_after(self, limit: float, seconds: float) -> None:
+        """Set how many iterations there are, and with it the fall of the rate, by what was done in ``seconds``."""
+        pace = (self.iteration - self.first) / seconds
+        more = torch.tensor(max(1.0, (limit - seconds) * pace), dtype=torch.float64, device=self.device)
+        self.processes.average([more])
+        self.config = replace(self.config, iterations=self.iteration + int(more))
 
     def step(self, lr: Tensor, hr: Tensor) -> Tensor:
         """One iteration on N x 6 x rows x columns in [0, 1]; gives the loss."""
@@ -214,6 +230,7 @@ class _Run:
             state = torch.load(path, map_location="cpu", weights_only=True)
             may_differ = {
                 "iterations",
+                "hours",
                 "cooldown",
                 "out",
                 "data",
@@ -231,5 +248,6 @@ class _Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.average = {k: v.to(self.average[k].device) for k, v in state["average"].items()}
             self.iteration, self.best = state["iteration"], state["best"]
+            self.first = self.iteration
         if self.processes.rank == 0:
             history.forget_after(out / "log.csv", self.iteration)
