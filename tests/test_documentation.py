@@ -10,6 +10,7 @@ import pytest
 
 from command import stereosr
 from shared_data import ROOT
+from stereosr import load_model
 from stereosr.backends.registry import available_backends
 from stereosr.io.images import read_picture
 from stereosr.io.layouts import write_stereo
@@ -54,6 +55,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for target in (f"{name}.png", f"photos/a_{name}.png", f"cam{int(name == 'right')}/000.png"):
             (folder / target).parent.mkdir(exist_ok=True)
             cv2.imwrite(str(folder / target), view)
+    shutil.copy(ROOT / "engines/stereosr/models/bundled/gcssr_x4.onnx", folder)
     left, right = (read_picture(folder / f"{name}.png") for name in ("left", "right"))
     write_stereo(folder / "photo.mpo", left, right, "mpo")
     write_stereo(folder / "film.png", left, right, "sbs")
@@ -88,6 +90,17 @@ def test_the_python_runs(place: Path, block: str, monkeypatch: pytest.MonkeyPatc
     for file in place.glob("*_sr.png"):  # of the same snippet on another page
         file.unlink()
     exec(block, {})
+
+
+def test_onnxruntime_alone_gives_what_we_give(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    (block,) = (b for b in blocks("python") if "onnxruntime.InferenceSession" in b)
+    exec(block, {})
+    left, right = (read_picture(place / f"examples/{side}.png").pixels for side in ("left", "right"))
+    with load_model("gcssr", scale=4) as model:
+        ours = model.upscale(left, right)
+    for name, view in zip(("left_sr", "right_sr"), ours, strict=True):
+        assert np.abs(read_picture(place / f"{name}.png").pixels.astype(int) - view).max() <= 1
 
 
 def test_the_messages_of_the_troubleshooting_page_are_messages_of_the_program() -> None:
