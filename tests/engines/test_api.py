@@ -147,7 +147,7 @@ print(*(name for name in ("click", "rich", "stereosr_cli") if name in sys.module
     ("scale", "options", "arguments"),
     [
         (4, (), {}),
-        (2, ("--max-memory", "32M"), {"max_memory": 32 << 20}),
+        (2, ("--max-memory", "40M"), {"max_memory": 40 << 20}),
     ],
 )
 def test_the_files_are_byte_for_byte_those_of_the_command_line(place, scale, options, arguments):
